@@ -173,6 +173,7 @@ class Report:
     cards: list[list[float | None]]
     leases: list[LeaseStatus] = field(default_factory=list)
     dropped: int = 0
+    draining: bool = False  # the owner wants no new lease here; the running ones go on
 
 
 @dataclass(frozen=True, slots=True)

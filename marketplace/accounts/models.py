@@ -1,0 +1,93 @@
+"""People, firms, who works for which, and the keys that machines use."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Lower
+
+from marketplace.accounts.roles import ROLE_SCOPES, Role, Scope
+from marketplace.common.ids import PublicIdField
+
+
+class UserManager(BaseUserManager["User"]):
+    """Looks people up by e-mail address, whatever its case."""
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email__iexact=username)
+
+    def create_user(self, email: str, password: str | None = None, *, is_operator: bool = False) -> User:
+        """A person who signs in with e-mail and password."""
+        user = User(email=self.normalize_email(email), is_operator=is_operator)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser):
+    """A person. An operator runs this Fallow; everyone else acts for a firm."""
+
+    public_id = PublicIdField("usr")
+    email = models.EmailField(unique=True)
+    is_active = models.BooleanField(default=True)
+    is_operator = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    USERNAME_FIELD = "email"
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Firm(models.Model):
+    """The party that buys and sells. Countries are ISO 3166-1 alpha-2."""
+
+    public_id = PublicIdField("firm")
+    name = models.CharField(max_length=120)
+    headquarters_country = models.CharField(max_length=2)
+    ultimate_parent = models.CharField(max_length=120, blank=True)
+    ultimate_parent_country = models.CharField(max_length=2)
+    intended_use = models.CharField(max_length=500)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's role in a firm."""
+
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="one_membership_per_person_and_firm", fields=["firm", "user"])]
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return ROLE_SCOPES[self.role]
+
+
+class ApiKey(models.Model):
+    """A key of a firm; only its hash is kept. `hint` is the beginning and the end, to recognise it by."""
+
+    public_id = PublicIdField("key")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=80)
+    key_hash = models.BinaryField(unique=True)
+    hint = models.CharField(max_length=24)
+    scopes = ArrayField(models.CharField(max_length=10, choices=Scope))
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)

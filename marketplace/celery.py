@@ -1,0 +1,21 @@
+"""Celery is a clock and a pool of hands. Every clock of Fallow is a line of the beat table below."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+
+app = Celery("fallow")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# name of the task → seconds between two starts; each is idempotent and takes the rows that are due
+BEAT: dict[str, float] = {}
+# A tick that waited longer than its own interval is dropped: the next one does its work.
+app.conf.beat_schedule = {
+    name: {"task": name, "schedule": seconds, "options": {"expires": max(seconds, 2.0)}}
+    for name, seconds in BEAT.items()
+}

@@ -1,0 +1,194 @@
+"""What every API view shares: problem+json, cursor lists, money and the strict reading of a request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import Http404, HttpRequest
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from marketplace.common.errors import DomainError, FieldError, Invalid, NotAllowed, NotFound, Unauthorised
+from marketplace.common.money import Money, format_micros, parse_micros
+
+Row = TypeVar("Row", bound=models.Model)
+
+PAGE_LIMIT_DEFAULT = 50
+PAGE_LIMIT_MAX = 200
+
+
+def problem(error: DomainError, request_id: str) -> dict[str, Any]:
+    """The body of an RFC 9457 problem."""
+    return {
+        "type": f"https://fallow.example/problems/{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "errors": [{"pointer": each.pointer, "code": each.code, "detail": each.detail} for each in error.errors],
+        "request_id": request_id,
+    }
+
+
+def problem_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's exception handler: every refusal is problem+json with a stable code."""
+    domain_error = _as_domain_error(error)
+    if domain_error is None:
+        return None
+    request: HttpRequest = context["request"]
+    response = Response(problem(domain_error, request.META.get("fallow.request_id", "")), status=domain_error.status)
+    response.content_type = "application/problem+json"
+    wait = getattr(error, "wait", None)
+    if wait:
+        response["Retry-After"] = str(int(wait))
+    if domain_error.status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _as_domain_error(error: Exception) -> DomainError | None:
+    match error:
+        case DomainError():
+            return error
+        case exceptions.ValidationError():
+            return Invalid("some values are wrong", errors=tuple(_field_errors(error.detail, "")))
+        case Http404():
+            return NotFound()
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return Unauthorised(str(error.detail))
+        case PermissionDenied() | exceptions.PermissionDenied():
+            return NotAllowed(str(getattr(error, "detail", error)) or "this is not allowed")
+        case exceptions.APIException():
+            domain_error = DomainError(str(error.detail), code=str(error.default_code))
+            domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
+            return domain_error
+    return None
+
+
+def _field_errors(detail: Any, pointer: str) -> Iterable[FieldError]:
+    if isinstance(detail, Mapping):
+        for key, value in detail.items():
+            yield from _field_errors(value, pointer if key == "non_field_errors" else f"{pointer}/{key}")
+    elif isinstance(detail, list):
+        for number, value in enumerate(detail):
+            nested = isinstance(value, Mapping | list)
+            yield from _field_errors(value, f"{pointer}/{number}" if nested else pointer)
+    else:
+        yield FieldError(pointer or "/", str(getattr(detail, "code", "invalid")), str(detail))
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A request's shape; a key that it does not name is an error, so that a typing mistake is not silently ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError({key: ["there is no such field"] for key in unknown}, code="unknown")
+        return super().to_internal_value(data)
+
+
+def parse(shape: type[serializers.Serializer[Any]], data: Any, **options: Any) -> dict[str, Any]:
+    """The validated values of a request, or a 400 that names each wrong one."""
+    serializer = shape(data=data, **options)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def parse_query(shape: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The validated query parameters; an unknown one is a 400. A list field takes repeated parameters."""
+    fields = shape().fields
+    data = {
+        name: request.query_params.getlist(name) if isinstance(fields.get(name), serializers.ListField) else value
+        for name, value in request.query_params.items()
+    }
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise Invalid(
+            f"unknown filter: {', '.join(unknown)}",
+            code="unknown_filter",
+            errors=tuple(FieldError(f"?{name}", "unknown", "there is no such filter") for name in unknown),
+        )
+    return parse(shape, data)
+
+
+class MicrosField(serializers.Field[int, Any, str, int]):
+    """A decimal string in the API, integer micros inside. `tick` asks for a multiple, `positive` for more than zero."""
+
+    default_error_messages = {
+        "text": 'give the amount as a decimal string, such as "0.40"',
+        "positive": "the amount must be more than zero",
+        "tick": "the amount must be a multiple of {tick}",
+    }
+
+    def __init__(self, *, positive: bool = True, tick_micros: int = 1, **options: Any) -> None:
+        self.positive = positive
+        self.tick_micros = tick_micros
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, str):
+            self.fail("text")
+        try:
+            micros = parse_micros(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from error
+        if self.positive and micros <= 0:
+            self.fail("positive")
+        if micros % self.tick_micros:
+            self.fail("tick", tick=format_micros(self.tick_micros))
+        return micros
+
+    def to_representation(self, value: int) -> str:
+        return format_micros(value)
+
+
+def money_json(amount_micros: int | None, currency: str) -> dict[str, str] | None:
+    """Money as the API shows it; None stays None."""
+    return None if amount_micros is None else {"amount": format_micros(amount_micros), "currency": currency}
+
+
+class MoneyShape(serializers.Serializer[Money]):
+    """Money in an answer."""
+
+    amount = serializers.CharField()
+    currency = serializers.CharField()
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """The parameters that every list takes."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=PAGE_LIMIT_MAX, default=PAGE_LIMIT_DEFAULT)
+    cursor = serializers.CharField(required=False)
+
+
+def page(
+    rows: models.QuerySet[Row], query: Mapping[str, Any], show: Callable[[Row], Any], *, newest_first: bool = True
+) -> Response:
+    """One page in primary-key order, without COUNT or OFFSET."""
+    if cursor := query.get("cursor"):
+        key = decode_cursor(cursor)
+        rows = rows.filter(pk__lt=key) if newest_first else rows.filter(pk__gt=key)
+    limit = int(query["limit"])
+    found = list(rows.order_by("-pk" if newest_first else "pk")[: limit + 1])
+    has_more = len(found) > limit
+    found = found[:limit]
+    next_cursor = encode_cursor(found[-1].pk) if has_more else None
+    return Response({"data": [show(row) for row in found], "next_cursor": next_cursor, "has_more": has_more})
+
+
+def encode_cursor(value: Any) -> str:
+    """An opaque place in a list."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str) -> Any:
+    """The place that `encode_cursor` wrote; Invalid for anything else."""
+    try:
+        return int(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
+    except (ValueError, TypeError) as error:
+        raise Invalid("the cursor is not one of ours", code="bad_cursor") from error

@@ -1,0 +1,87 @@
+"""Double entry: a journal moves money between accounts, its entries sum to zero, and nothing is ever changed.
+
+A positive balance is money that Fallow owes to the account's firm. The triggers that keep the rules are in the
+first migration; the runtime role can add journals and entries, and can't touch a balance except through them.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from marketplace.accounts.models import Firm
+from marketplace.common.ids import PublicIdField
+from marketplace.events.models import CurrentTransaction
+
+
+class AccountKind(models.TextChoices):
+    """What the money in an account is for."""
+
+    WALLET = "wallet", "Wallet"  # a firm's money, free to spend
+    ESCROW = "escrow", "Escrow"  # committed to one order, named by `ref`
+    EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
+    PLATFORM_FEE = "platform_fee", "Platform fee"
+    CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
+    SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
+
+
+FIRM_KINDS = frozenset({AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS})
+
+
+class Account(models.Model):
+    """A bucket of one currency. Only a firm's accounts keep a running balance: a platform row would be a hot spot."""
+
+    firm = models.ForeignKey(Firm, null=True, on_delete=models.PROTECT, related_name="accounts")
+    kind = models.CharField(max_length=12, choices=AccountKind)
+    currency = models.CharField(max_length=3)
+    ref = models.CharField(max_length=32, blank=True)
+    is_running = models.BooleanField()
+    balance_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_account_per_purpose", fields=["firm", "kind", "currency", "ref"], nulls_distinct=False
+            ),
+            models.CheckConstraint(name="account_never_negative", condition=Q(balance_micros__gte=0)),
+            models.CheckConstraint(
+                name="platform_accounts_are_sums", condition=Q(firm=None, is_running=False) | Q(is_running=True)
+            ),
+        ]
+
+
+class Code(models.TextChoices):
+    """What a journal is about."""
+
+    DEPOSIT = "deposit", "Deposit"
+    ORDER_ESCROW = "order_escrow", "Held for an order"
+    ESCROW_RELEASE = "escrow_release", "Rest of an order returned"
+    SETTLEMENT = "settlement", "Hours used"
+    CORRECTION = "correction", "Correction"
+
+
+class Journal(models.Model):
+    """One immutable, balanced move. `ref` makes a repeated posting harmless."""
+
+    public_id = PublicIdField("jrn")
+    ref = models.CharField(max_length=80, unique=True)
+    code = models.CharField(max_length=20, choices=Code)
+    at = models.DateTimeField()
+    subject = models.CharField(max_length=32, blank=True)
+    data = models.JSONField(default=dict)
+    xact = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
+
+
+class Entry(models.Model):
+    """One leg of a journal."""
+
+    journal = models.ForeignKey(Journal, on_delete=models.PROTECT, related_name="entries")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries")
+    currency = models.CharField(max_length=3)
+    amount_micros = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(name="entry_statement", fields=["account", "id"])]
+        constraints = [
+            models.CheckConstraint(name="entry_moves_something", condition=~Q(amount_micros=0)),
+        ]

@@ -1,0 +1,91 @@
+"""Balances and statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import QuerySet, Sum
+
+from marketplace.accounts.models import Firm
+from marketplace.ledger.models import FIRM_KINDS, Account, AccountKind, Entry
+
+
+@dataclass(frozen=True, slots=True)
+class WalletBalances:
+    """A firm's money in one currency, in micros."""
+
+    currency: str
+    available_micros: int
+    reserved_micros: int
+    earnings_micros: int
+
+
+def account_for(*, firm: Firm | None, kind: AccountKind, currency: str, ref: str = "") -> Account:
+    """The account for a purpose; made when it is first asked for."""
+    account, _ = Account.objects.get_or_create(
+        firm=firm, kind=kind, currency=currency, ref=ref, defaults={"is_running": kind in FIRM_KINDS}
+    )
+    return account
+
+
+def lock_accounts(account_ids: Iterable[int]) -> None:
+    """Lock accounts in pk order until the end of the transaction, so that two postings can't deadlock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT fallow_lock_accounts(%s)", [sorted(set(account_ids))])
+
+
+def balance_micros(*, firm: Firm | None, kind: AccountKind, currency: str, ref: str = "") -> int:
+    """What an account holds; 0 when it was never used. Platform accounts are summed from their entries."""
+    account = Account.objects.filter(firm=firm, kind=kind, currency=currency, ref=ref).first()
+    if account is None:
+        return 0
+    return account.balance_micros if account.is_running else int(entries_total(account))
+
+
+def entries_total(account: Account) -> int:
+    """The sum of an account's entries."""
+    return Entry.objects.filter(account=account).aggregate(total=Sum("amount_micros", default=0))["total"] or 0
+
+
+def wallet_balances(firm: Firm) -> list[WalletBalances]:
+    """One line per currency that the firm has ever used."""
+    totals: dict[str, dict[str, int]] = {}
+    rows = Account.objects.filter(firm=firm).values_list("currency", "kind").annotate(total=Sum("balance_micros"))
+    for currency, kind, total in rows:
+        totals.setdefault(currency, {})[kind] = total
+    return [
+        WalletBalances(
+            currency=currency,
+            available_micros=kinds.get(AccountKind.WALLET, 0),
+            reserved_micros=kinds.get(AccountKind.ESCROW, 0),
+            earnings_micros=kinds.get(AccountKind.EARNINGS, 0),
+        )
+        for currency, kinds in sorted(totals.items())
+    ]
+
+
+def statement(*, firm: Firm, kind: AccountKind | None, currency: str | None) -> QuerySet[Entry]:
+    """The firm's entries, each with its journal and account."""
+    entries = Entry.objects.filter(account__firm=firm).select_related("journal", "account")
+    if kind:
+        entries = entries.filter(account__kind=kind)
+    return entries.filter(account__currency=currency) if currency else entries
+
+
+def balances_after(entries: Iterable[Entry]) -> dict[int, int]:
+    """Entry id → the balance of its account just after it."""
+    by_id = {entry.pk: entry for entry in entries}
+    if not by_id:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT e.id, (SELECT sum(b.amount_micros) FROM ledger_entry b
+                          WHERE b.account_id = e.account_id AND b.id <= e.id)::bigint
+            FROM ledger_entry e WHERE e.id = ANY(%s)
+            """,
+            [list(by_id)],
+        )
+        return dict(cursor.fetchall())

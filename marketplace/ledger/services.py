@@ -1,0 +1,75 @@
+"""Posting journals: the only way money moves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from marketplace.common.errors import Conflict
+from marketplace.ledger.models import Account, Code, Entry, Journal
+from marketplace.ledger.selectors import lock_accounts
+
+
+class InsufficientFunds(Conflict):
+    """An account would fall below zero."""
+
+    code = "insufficient_funds"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """What one account gets (positive) or gives (negative)."""
+
+    account: Account
+    amount_micros: int
+
+
+@transaction.atomic
+def post(
+    *,
+    ref: str,
+    code: Code,
+    legs: Iterable[Leg],
+    now: datetime,
+    subject: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> bool:
+    """Move money; False when this `ref` was posted before, and nothing moves then.
+
+    Raises InsufficientFunds when a firm's account would fall below zero. The legs must sum to zero in each currency:
+    anything else is our own mistake, and PostgreSQL refuses it as well.
+    """
+    moves = [leg for leg in legs if leg.amount_micros]
+    _assert_balanced(moves)
+    if not moves:
+        return False
+    lock_accounts(leg.account.pk for leg in moves if leg.account.is_running)
+    journal, is_new = Journal.objects.get_or_create(
+        ref=ref, defaults={"code": code, "at": now, "subject": subject, "data": dict(data or {})}
+    )
+    if not is_new:
+        return False
+    entries = [
+        Entry(journal=journal, account=leg.account, currency=leg.account.currency, amount_micros=leg.amount_micros)
+        for leg in moves
+    ]
+    try:
+        with transaction.atomic():
+            Entry.objects.bulk_create(entries)
+    except IntegrityError as error:
+        if "account_never_negative" not in str(error):
+            raise
+        raise InsufficientFunds("there is not enough money for this") from error
+    return True
+
+
+def _assert_balanced(legs: Iterable[Leg]) -> None:
+    totals: dict[str, int] = defaultdict(int)
+    for leg in legs:
+        totals[leg.account.currency] += leg.amount_micros
+    assert not any(totals.values()), f"a journal must sum to zero, not {dict(totals)}"

@@ -1,0 +1,252 @@
+"""Every setting in one file, read from the environment; a missing or malformed value stops the start with its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str | None = None) -> str:
+    """A text variable; without a default it must be set."""
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ImproperlyConfigured(
+            f"set {name}; `make demo` sets everything by itself, docs/operations.md lists the rest"
+        )
+    return value
+
+
+def env_int(name: str, default: int) -> int:
+    """A whole number."""
+    text = os.environ.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}") from error
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """`1`, `true`, `0` or `false`."""
+    text = os.environ.get(name, str(default)).lower()
+    if text not in {"1", "true", "0", "false"}:
+        raise ImproperlyConfigured(f"{name} must be 1, true, 0 or false, not {text!r}")
+    return text in {"1", "true"}
+
+
+def env_secret(name: str) -> str:
+    """A secret of 64 hex digits; where it is not set, one is made at the first start and kept under .local/."""
+    if name in os.environ:
+        return os.environ[name]
+    path = BASE_DIR / ".local" / name.lower()
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError), open(path, "x", opener=_private) as file:
+        file.write(secrets.token_hex(32))
+    return path.read_text()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def database_from(url: str) -> dict[str, object]:
+    """Django's settings for a postgresql:// URL; no other database is supported."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": env_int("CONN_MAX_AGE", 60),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5, "application_name": "fallow"},
+    }
+
+
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = env_secret("SECRET_KEY")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver").split(",")
+CSRF_TRUSTED_ORIGINS = [origin for origin in env("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]
+PUBLIC_URL = env("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+
+# The runtime role owns nothing and can't alter a table; `manage.py migrate` works as the owner.
+DATABASES = {"default": database_from(env("DATABASE_URL"))}
+DATABASES["owner"] = database_from(env("DATABASE_OWNER_URL", env("DATABASE_URL")))
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = env("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.forms",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "marketplace.common",
+    "marketplace.events",
+    "marketplace.accounts",
+    "marketplace.ledger",
+    "marketplace.payments",
+    "marketplace.catalogue",
+    "nodes",
+    "marketplace.compliance",
+    "marketplace.book",
+    "listings",
+    "marketplace.orders",
+    "marketplace.leases",
+    "marketplace.matching",
+    "marketplace.settlement",
+    "marketplace.storefront",
+]
+
+MIDDLEWARE = [
+    "marketplace.common.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "marketplace.common.middleware.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "marketplace.urls"
+WSGI_APPLICATION = "marketplace.wsgi.application"
+APPEND_SLASH = True
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "storefront:sign-in"
+LOGIN_REDIRECT_URL = "storefront:home"
+LOGOUT_REDIRECT_URL = "storefront:home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+# Sessions live in PostgreSQL: Redis may be flushed at any moment.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_HTTPONLY = True
+SECURE_COOKIES = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_COOKIES
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE_COOKIES else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY", False) else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS: list[Path] = []
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "marketplace.accounts.authentication.ApiKeyAuthentication",
+        "marketplace.accounts.authentication.FirmSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["marketplace.accounts.authentication.HasFirm"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "marketplace.common.api.problem_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fallow",
+    "DESCRIPTION": "An open exchange for idle GPUs.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# Nothing of value waits in Redis: tasks are wake-ups, rows are the queue.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 120
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300, "unacked_restore_interval": 1}
+CELERY_TIMEZONE = "UTC"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
+}
+
+# The market's numbers, in seconds unless the name says otherwise.
+HEARTBEAT_SECONDS = env_int("HEARTBEAT_SECONDS", 5)
+STALE_SECONDS = env_int("STALE_SECONDS", 15)
+LOST_SECONDS = env_int("LOST_SECONDS", 30)
+LEASE_GRACE_SECONDS = env_int("LEASE_GRACE_SECONDS", 300)
+IDLE_AFTER_SECONDS = env_int("IDLE_AFTER_SECONDS", 300)
+START_DEADLINE_SECONDS = env_int("START_DEADLINE_SECONDS", 600)
+TURNAROUND_SECONDS = env_int("TURNAROUND_SECONDS", 120)
+LEASE_TTL_SECONDS = env_int("LEASE_TTL_SECONDS", 600)
+STOP_GRACE_SECONDS = env_int("STOP_GRACE_SECONDS", 30)
+MATCH_INTERVAL_MS = env_int("MATCH_INTERVAL_MS", 250)
+GTC_SECONDS = env_int("GTC_SECONDS", 7 * 24 * 3600)
+QUOTE_SECONDS = env_int("QUOTE_SECONDS", 60)
+LEASE_SECONDS_MIN = env_int("LEASE_SECONDS_MIN", 60)
+LEASE_SECONDS_MAX = env_int("LEASE_SECONDS_MAX", 90 * 24 * 3600)
+REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
+PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
+CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
+
+# The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
+COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
+REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
+RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
+RELAY_PORT = env_int("RELAY_PORT", 2222)
+RELAY_PORTS = env("RELAY_PORTS", "20000-29999")
+RELAY_HOST_KEY_FILE = env("RELAY_HOST_KEY_FILE", str(BASE_DIR / ".local" / "relay_host_key"))
+DEMO = env_bool("FALLOW_DEMO", False)

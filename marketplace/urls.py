@@ -1,0 +1,5 @@
+"""Every address of Fallow."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

@@ -1,0 +1,224 @@
+"""Hosts, the physical cards in them, what was reported of both, and who has a right to a card when."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
+from django.contrib.postgres.fields.ranges import RangeOperators
+from django.db import models
+from django.db.models import F, Func, Value
+
+from marketplace.accounts.models import Firm, User
+from marketplace.catalogue.models import GpuModel
+from marketplace.common.ids import PublicIdField
+from nodes.states import NODE_TRANSITIONS, Availability, ClaimKind, NodeState, Seen, Wanted
+
+
+class EnrolmentToken(models.Model):
+    """Lets hosts join a firm's fleet: so many times, until then, from those addresses. Only its hash is kept."""
+
+    public_id = PublicIdField("etk")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="enrolment_tokens")
+    name = models.CharField(max_length=80)
+    token_hash = models.BinaryField(unique=True)
+    uses_left = models.PositiveIntegerField()
+    expires_at = models.DateTimeField()
+    addresses = ArrayField(models.CharField(max_length=49), default=list)  # CIDR; empty means from anywhere
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+
+class Node(models.Model):
+    """A host with our agent."""
+
+    STATES = NODE_TRANSITIONS
+    EVENT: ClassVar[str] = "node"
+
+    public_id = PublicIdField("node")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="nodes")
+    name = models.CharField(max_length=80)
+    state = models.CharField(max_length=12, choices=NodeState, default=NodeState.PENDING)
+    public_key = models.BinaryField(unique=True)  # Ed25519, 32 bytes; the private half never leaves the host
+    bearer_hash = models.BinaryField(unique=True)
+    region = models.CharField(max_length=40)
+    country = models.CharField(max_length=2)
+    is_draining = models.BooleanField(default=False)  # by the server's side; the agent's own drain is in the reports
+    quarantine_reason = models.CharField(max_length=200, blank=True)
+    inventory_digest = models.CharField(max_length=16, blank=True)
+    inventory = models.JSONField(default=dict)
+    runtime = models.CharField(max_length=16, default="none")
+    agent_version = models.CharField(max_length=32, blank=True)
+    enrolled_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True)  # moved forward by the tick that reads the reports
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="node_name_in_firm", fields=["firm", "name"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.firm_id]
+
+
+class Card(models.Model):
+    """One physical GPU for life. Its firm and node are those that report it now."""
+
+    public_id = PublicIdField("card")
+    uuid = models.CharField(max_length=64, unique=True)
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="cards")
+    node = models.ForeignKey(Node, null=True, on_delete=models.PROTECT, related_name="cards")
+    index = models.PositiveSmallIntegerField()  # its place in the node's reports
+    gpu_model = models.ForeignKey(GpuModel, on_delete=models.PROTECT, related_name="cards")
+    memory_mib = models.PositiveIntegerField()  # measured
+    is_modified = models.BooleanField(default=False)
+    recognition = models.JSONField(default=dict)  # how the model was found, for people
+    tier = models.CharField(max_length=10, default="declared")  # declared, measured, attested
+    identity = models.JSONField(default=dict)
+    epoch = models.BigIntegerField(default=0)  # raised when an assignment is created or revoked
+    first_seen_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(name="card_by_model", fields=["gpu_model", "firm"])]
+
+
+class CardState(models.Model):
+    """What a card was doing when it was last decided. `version` grows with every change that the market must see."""
+
+    card = models.OneToOneField(Card, primary_key=True, on_delete=models.CASCADE, related_name="status")
+    availability = models.CharField(max_length=10, choices=Availability, default=Availability.LOST)
+    reasons = ArrayField(models.CharField(max_length=64), default=list)
+    version = models.BigIntegerField(default=0)
+    since_at = models.DateTimeField()
+    observed_at = models.DateTimeField(null=True)
+    baseline_mib = models.PositiveIntegerField(null=True)
+    sample = models.JSONField(default=dict)  # the newest reading by name, for people
+
+    class Meta:
+        indexes = [models.Index(name="card_state_idle", fields=["availability", "observed_at"])]
+
+
+class NodeReportState(models.Model):
+    """The newest report of a node. The ingest process writes it and only ever moves it forward on (run, seq)."""
+
+    node = models.OneToOneField(Node, primary_key=True, on_delete=models.CASCADE, related_name="report_state")
+    run = models.BigIntegerField()
+    seq = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    inventory_digest = models.CharField(max_length=16)
+    draining = models.BooleanField(default=False)
+    state_version = models.BigIntegerField(default=1)
+    processed_version = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                name="report_state_waiting",
+                fields=["node"],
+                condition=models.Q(state_version__gt=F("processed_version")),
+            )
+        ]
+
+
+class Report(models.Model):
+    """One report as it came; the table is partitioned by day of `received_at` and has no unique index on purpose."""
+
+    node = models.ForeignKey(Node, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    run = models.BigIntegerField()
+    seq = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    observed_at = models.DateTimeField()  # received_at less the time that it waited on the host
+    mono_ms = models.BigIntegerField()
+    is_live = models.BooleanField()
+    cards = ArrayField(models.FloatField())  # CARD_FIELDS per card, one card after the other; NaN for no reading
+    leases = models.JSONField(null=True)  # [[lease, epoch, phase], …]
+
+    class Meta:
+        managed = False
+        db_table = "nodes_report"
+
+
+class Claim(models.Model):
+    """The only right to a card over time. PostgreSQL refuses two that overlap, so a card is never given twice."""
+
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="claims", db_index=False)
+    period = DateTimeRangeField()
+    kind = models.CharField(max_length=12, choices=ClaimKind)
+    holder = models.CharField(max_length=32, db_index=True)  # the public id of the lease or sale
+
+    class Meta:
+        constraints = [
+            ExclusionConstraint(
+                name="card_claimed_once",
+                expressions=[
+                    (
+                        Func(F("card_id"), F("card_id"), Value("[]"), function="int8range"),
+                        RangeOperators.OVERLAPS,
+                    ),
+                    ("period", RangeOperators.OVERLAPS),
+                ],
+            )
+        ]
+
+
+class Assignment(models.Model):
+    """What a node must run for a lease. `payload` and `signature` are what the agent gets, made when it was written."""
+
+    public_id = PublicIdField("asg")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="assignments")
+    holder = models.CharField(max_length=32, unique=True)  # the lease's public id
+    wanted = models.CharField(max_length=4, choices=Wanted, default=Wanted.RUN)
+    seen = models.CharField(max_length=8, choices=Seen, default=Seen.NONE)
+    epochs = models.JSONField()  # card UUID → epoch
+    payload = models.TextField()
+    signature = models.TextField()
+    relay_ports = ArrayField(models.PositiveIntegerField(), default=list)
+    ack_run = models.BigIntegerField(default=0)
+    ack_seq = models.BigIntegerField(default=0)
+    progress_percent = models.PositiveSmallIntegerField(null=True)
+    reason = models.CharField(max_length=32, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    ssh_user = models.CharField(max_length=32, blank=True)
+    ssh_host_key = models.CharField(max_length=800, blank=True)
+    memory_at_baseline = models.BooleanField(null=True)
+    created_at = models.DateTimeField()
+    running_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                name="assignment_wanted", fields=["node"], condition=~models.Q(wanted=Wanted.STOP, seen=Seen.EXITED)
+            )
+        ]
+
+
+class RelayPort(models.Model):
+    """A public port of the relay; free when it names no assignment."""
+
+    port = models.PositiveIntegerField(primary_key=True)
+    assignment = models.ForeignKey(Assignment, null=True, on_delete=models.SET_NULL, related_name="ports")
+
+
+class IdentityConflict(models.Model):
+    """One UUID seen on a second node while the first still has it; an operator decides which is the real one."""
+
+    public_id = PublicIdField("idc")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="conflicts")
+    newcomer = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="conflicts")
+    seen_at = models.DateTimeField()
+    resolved_at = models.DateTimeField(null=True)
+    ruling = models.CharField(max_length=12, blank=True)  # keep or move
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_conflict_per_card_and_node",
+                fields=["card", "newcomer"],
+                condition=models.Q(resolved_at=None),
+            )
+        ]

@@ -1,0 +1,99 @@
+"""Real PostgreSQL and Redis for every test: `make test` starts both and names them in the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from django.test import TransactionTestCase
+
+from marketplace.common import clock, hints
+
+TEST_DATABASE = f"fallow_test_{os.getpid()}"
+KEPT_TABLES = (
+    "django_migrations",
+    "django_content_type",
+    "auth_permission",
+    "catalogue_gpumodel",
+    "catalogue_gpualias",
+)
+EMPTY_EVERY_TABLE = """
+DO $$
+DECLARE guarded text; listed text;
+BEGIN
+    FOR guarded IN SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE p.proname = 'fallow_append_only' LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', guarded);
+    END LOOP;
+    SELECT string_agg(quote_ident(tablename), ', ') INTO listed FROM pg_tables
+        WHERE schemaname = 'public' AND NOT tablename = ANY('{kept}');
+    EXECUTE 'TRUNCATE ' || listed;
+    FOR guarded IN SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE p.proname = 'fallow_append_only' LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', guarded);
+    END LOOP;
+END $$;
+"""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """A database of this run's own, made and migrated by the owner and used by the runtime role."""
+    owner = os.environ["DATABASE_OWNER_URL"]
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {TEST_DATABASE} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {TEST_DATABASE}")
+    for alias in ("default", "owner"):
+        settings.DATABASES[alias]["NAME"] = connections[alias].settings_dict["NAME"] = TEST_DATABASE
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {TEST_DATABASE} WITH (FORCE)")
+
+
+def _empty_every_table(_: TransactionTestCase) -> None:
+    """Tests that commit are cleaned up by the owner: the runtime role may not empty the ledger."""
+    kept = "{" + ",".join(KEPT_TABLES) + "}"
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
+        owner.execute(EMPTY_EVERY_TABLE.replace("{kept}", kept))
+
+
+TransactionTestCase._fixture_teardown = _empty_every_table  # type: ignore[method-assign]
+
+
+class FrozenClock:
+    """The time that every service is told, until a test moves it."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def advance(self, seconds: float) -> datetime:
+        """Let time pass."""
+        self.at += timedelta(seconds=seconds)
+        return self.at
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
+    """A clock that stands at noon of a Monday."""
+    frozen_clock = FrozenClock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+    monkeypatch.setattr(clock, "now", frozen_clock.now)
+    return frozen_clock
+
+
+@pytest.fixture(autouse=True)
+def _fresh_redis_connection() -> Iterator[None]:
+    yield
+    hints.connection.cache_clear()
