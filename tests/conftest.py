@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
         settings.DATABASES[alias]["NAME"] = connections[alias].settings_dict["NAME"] = TEST_DATABASE
     with django_db_blocker.unblock():
         call_command("migrate", verbosity=0)
+        call_command("load_catalogue", stdout=io.StringIO())
     yield
     with django_db_blocker.unblock():
         connections.close_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
@@ -12,12 +12,14 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from marketplace.accounts.keys import is_well_formed, key_hash
 from marketplace.accounts.models import ApiKey, Firm, Membership, User
 from marketplace.common import clock
 from marketplace.common.errors import NotAllowed
+
+if TYPE_CHECKING:  # DRF's settings import this module while rest_framework.views is being imported
+    from rest_framework.views import APIView
 
 SESSION_FIRM = "firm"
 LAST_USED_EVERY = timedelta(minutes=1)
