@@ -240,6 +240,7 @@ LEASE_SECONDS_MIN = env_int("LEASE_SECONDS_MIN", 60)
 LEASE_SECONDS_MAX = env_int("LEASE_SECONDS_MAX", 90 * 24 * 3600)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
+COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
 CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
 
 from marketplace.catalogue.models import GpuModel
@@ -56,9 +55,11 @@ class GpuModelShape(serializers.ModelSerializer[GpuModel]):
         )
 
 
-class GpuModelListShape(serializers.Serializer[Any]):
-    """A page of models."""
-
-    data = GpuModelShape(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
-    has_more = serializers.BooleanField()
+GpuModelListShape = inline_serializer(
+    "GpuModelPage",
+    {
+        "data": GpuModelShape(many=True),
+        "next_cursor": serializers.CharField(allow_null=True),
+        "has_more": serializers.BooleanField(),
+    },
+)

@@ -1,0 +1,212 @@
+"""The rule engine, its file format and the table that ships."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_ruleset
+from marketplace.compliance.rules import (
+    NO_RULE,
+    Deal,
+    Inquiry,
+    Outcome,
+    Rule,
+    Ruleset,
+    decide,
+    facts_of,
+    inputs_of,
+    inquiry_from,
+)
+
+SHIPPED = read_ruleset(RULES_FILE.read_text())
+TODAY = date(2026, 11, 24)
+
+
+def lease(**facts: Any) -> Inquiry:
+    plain = {"headquarters_country": "DE", "ultimate_parent_country": "DE", "intended_use": "training of models"}
+    return Inquiry(deal=Deal.LEASE, **(plain | facts))
+
+
+def shipped(inquiry: Inquiry, on: date = TODAY) -> tuple[Outcome, tuple[str, ...]]:
+    decision = decide(inquiry, on=on, ruleset=SHIPPED)
+    return decision.outcome, decision.rule_ids
+
+
+def test_an_ordinary_firm_may_lease() -> None:
+    assert shipped(lease()) == (Outcome.ALLOW, ("leases-are-open",))
+
+
+@pytest.mark.parametrize("country", ["CU", "IR", "KP", "RU", "BY", "ir"])
+@pytest.mark.parametrize("where", ["headquarters_country", "ultimate_parent_country", "destination_country"])
+def test_an_embargoed_country_blocks_wherever_it_stands(country: str, where: str) -> None:
+    outcome, rule_ids = shipped(lease(**{where: country}))
+    assert outcome is Outcome.BLOCK
+    assert "leases-are-open" in rule_ids
+
+
+def test_syria_was_blocked_until_its_programme_ended_and_is_held_since() -> None:
+    assert shipped(lease(headquarters_country="SY"), date(2025, 6, 30))[0] is Outcome.BLOCK
+    assert shipped(lease(headquarters_country="SY"), date(2025, 7, 1))[0] is Outcome.HOLD
+
+
+def test_an_embargoed_region_blocks_though_its_country_does_not() -> None:
+    assert shipped(lease(headquarters_country="UA")) == (Outcome.ALLOW, ("leases-are-open",))
+    assert shipped(lease(headquarters_country="UA", regions=("UA-43",)))[0] is Outcome.BLOCK
+    assert shipped(lease(headquarters_country="UA", regions=("ua-14",)))[0] is Outcome.HOLD
+
+
+@pytest.mark.parametrize("country", ["", "Germany", "D", "49"])
+def test_a_country_that_nobody_has_said_is_held(country: str) -> None:
+    assert "country-unknown" in shipped(lease(ultimate_parent_country=country))[1]
+    assert shipped(lease(headquarters_country=country))[0] is Outcome.HOLD
+
+
+def test_words_of_a_sensitive_use_are_for_a_person_to_read() -> None:
+    assert shipped(lease(intended_use="Guidance of missiles, (military)."))[0] is Outcome.HOLD
+    assert shipped(lease(intended_use="demilitarised zone maps"))[0] is Outcome.ALLOW
+
+
+def test_the_most_severe_row_wins() -> None:
+    outcome, rule_ids = shipped(lease(headquarters_country="IR", intended_use="nuclear physics"))
+    assert outcome is Outcome.BLOCK
+    assert rule_ids == ("embargo-iran", "leases-are-open", "sensitive-use")
+
+
+def test_what_no_row_covers_is_held() -> None:
+    sale = Inquiry(Deal.SALE, "DE", "DE", "resale", destination_country="FR")
+    assert shipped(sale) == (Outcome.HOLD, (NO_RULE,))
+    assert shipped(lease(), date(2020, 1, 1)) == (Outcome.HOLD, (NO_RULE,))
+
+
+def test_every_shipped_row_can_match() -> None:
+    for rule in SHIPPED.rules:
+        facts = {fact: next(iter(sorted(accepted))) for fact, accepted in rule.when}
+        inquiry = lease(
+            headquarters_country=facts.get("any_country", "DE").replace("unknown", ""),
+            regions=tuple(facts[name] for name in ("any_region",) if name in facts),
+            intended_use=facts.get("intended_use_word", "training"),
+        )
+        assert rule.id in decide(inquiry, on=rule.effective_from, ruleset=SHIPPED).rule_ids
+
+
+COUNTRIES = st.sampled_from(["DE", "US", "CN", "IR", "CU", "SY", "RU", "", "xx", "Iran"])
+INQUIRIES = st.builds(
+    Inquiry,
+    deal=st.sampled_from(Deal),
+    headquarters_country=COUNTRIES,
+    ultimate_parent_country=COUNTRIES,
+    intended_use=st.text(max_size=40),
+    destination_country=st.one_of(st.none(), COUNTRIES),
+    regions=st.lists(st.sampled_from(["UA-43", "UA-14", "DE-BE"]), max_size=2).map(tuple),
+)
+DAYS = st.dates(date(2021, 1, 1), date(2030, 1, 1))
+RULES = st.builds(
+    Rule,
+    id=st.sampled_from(["a", "b", "c", "d"]),
+    when=st.dictionaries(
+        st.sampled_from(["deal", "any_country", "headquarters_country"]),
+        st.frozensets(st.sampled_from(["lease", "sale", "DE", "IR", "unknown"]), min_size=1),
+        min_size=1,
+    ).map(lambda when: tuple(sorted(when.items()))),
+    outcome=st.sampled_from(Outcome),
+    effective_from=DAYS,
+    effective_to=st.one_of(st.none(), DAYS),
+    source=st.just("s"),
+    reviewed_by=st.just("r"),
+)
+
+
+@given(rules=st.lists(RULES, max_size=6), inquiry=INQUIRIES, on=DAYS)
+def test_a_decision_is_the_worst_of_its_rows_and_total(rules: list[Rule], inquiry: Inquiry, on: date) -> None:
+    decision = decide(inquiry, on=on, ruleset=Ruleset("v", tuple(rules)))
+    facts = facts_of(inquiry)
+    worst, ids = None, set()
+    for rule in rules:
+        dated = rule.effective_from <= on <= (rule.effective_to or date.max)
+        if dated and all(any(value in facts[fact] for value in accepted) for fact, accepted in rule.when):
+            ids.add(rule.id)
+            worst = max(worst or "allow", rule.outcome, key=["allow", "hold", "block"].index)
+    assert decision.outcome == (worst or "hold")
+    assert set(decision.rule_ids) == (ids or {NO_RULE})
+
+
+@given(inquiry=INQUIRIES, on=DAYS)
+def test_a_stored_inquiry_is_decided_the_same_again(inquiry: Inquiry, on: date) -> None:
+    again, day = inquiry_from(inputs_of(inquiry, on))
+    assert (again, day) == (inquiry, on)
+    assert decide(again, on=day, ruleset=SHIPPED) == decide(inquiry, on=on, ruleset=SHIPPED)
+
+
+@given(inquiry=INQUIRIES, on=DAYS)
+def test_another_day_has_another_hash(inquiry: Inquiry, on: date) -> None:
+    other = decide(inquiry, on=on + timedelta(days=1), ruleset=SHIPPED).input_hash
+    assert decide(inquiry, on=on, ruleset=SHIPPED).input_hash != other
+
+
+ROW: dict[str, Any] = {
+    "id": "row",
+    "when": {"any_country": ["CU"]},
+    "outcome": "block",
+    "effective_from": date(2026, 1, 1),
+    "source": "s",
+    "reviewed_by": "r",
+}
+
+
+def table(*rows: dict[str, Any]) -> str:
+    return yaml.safe_dump({"version": "1", "rules": list(rows)})
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in ROW.items() if name != key}
+
+
+def test_a_changed_file_has_another_version() -> None:
+    assert read_ruleset(table(ROW)).version != read_ruleset(table(ROW | {"outcome": "hold"})).version
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version: [", "not YAML"),
+        ("- a", "a version and rules"),
+        ("version: '1'\nrules: []", "at least one row"),
+        ("version: 1\nrules: [{}]", "version is a text"),
+        ("version: '1'\nrules: [a]", "row 1 is not a mapping"),
+        (table(without("source")), r"row 1 \(row\) lacks source"),
+        (table(without("id")), r"row 1 \(without id\) lacks id"),
+        (table(ROW | {"when": {}}), "at least one condition"),
+        (table(ROW | {"when": {"country": ["CU"]}}), "there is no fact country"),
+        (table(ROW | {"when": {"any_country": "CU"}}), "needs a list"),
+        (table(ROW | {"when": {"any_country": ["Cuba"]}}), "'Cuba' is not a value of any_country"),
+        (table(ROW).replace("- CU", "- NO"), "False is not a value of any_country; put it in quotes"),
+        (table(ROW | {"outcome": "maybe"}), "'maybe' is none of allow, hold, block"),
+        (table(ROW | {"effective_from": "soon"}), "effective_from is not a day"),
+        (table(ROW | {"effective_to": date(2025, 1, 1)}), "effective_to is before effective_from"),
+        (table(ROW | {"reviewed_by": " "}), "reviewed_by is empty"),
+        (table(ROW | {"severity": 3}), "unknown key severity"),
+        (table(ROW, ROW), "two rows are in force on 2026-01-01"),
+        (
+            table(ROW | {"effective_to": date(2026, 3, 1)}, ROW | {"effective_from": date(2026, 3, 3)}),
+            "row: no row is in force after 2026-03-01",
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused_with_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(RuleFileError, match=message):
+        read_ruleset(text)
+
+
+def test_rows_of_one_id_may_follow_each_other() -> None:
+    ruleset = read_ruleset(
+        table(ROW | {"effective_to": date(2026, 3, 1)}, ROW | {"effective_from": date(2026, 3, 2), "outcome": "hold"})
+    )
+    cuba = lease(headquarters_country="CU")
+    assert decide(cuba, on=date(2026, 3, 1), ruleset=ruleset).outcome is Outcome.BLOCK
+    assert decide(cuba, on=date(2026, 3, 2), ruleset=ruleset).outcome is Outcome.HOLD
