@@ -1,0 +1,253 @@
+"""The relay: nodes dial out to it with stock `ssh -N -R`, it listens on the ports of their leases and pipes bytes.
+
+It sees ciphertext only: the buyer's SSH session ends inside the container. A node logs in per lease (user: the
+lease's id, key: the node's own), may open that lease's ports and nothing else: no shell, no exec, no -L.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from nodes.relay.pipe import pipe
+from nodes.relay.tunnels import Limits, Tunnel, Tunnels
+
+log = logging.getLogger(__name__)
+
+
+async def serve(
+    *, host: str, port: int, host_key_path: Path, tunnels: Tunnels, bind_host: str, limits: Limits | None = None
+) -> Relay:
+    """Listen for nodes on (host, port; 0 picks one) and for buyers on `bind_host`; the host key is made once."""
+    relay = Relay(tunnels=tunnels, bind_host=bind_host, limits=limits or Limits(), host_key=_host_key(host_key_path))
+    await relay.listen(host, port)
+    return relay
+
+
+class Relay:
+    """A running relay; `port` is where nodes dial, `host_key` the line that they pin."""
+
+    def __init__(self, *, tunnels: Tunnels, bind_host: str, limits: Limits, host_key: asyncssh.SSHKey) -> None:
+        self.tunnels = tunnels
+        self.bind_host = bind_host
+        self.limits = limits
+        self.connections: set[_NodeConnection] = set()
+        self.holders: dict[int, _NodeConnection] = {}
+        self._key = host_key
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._rechecks: asyncio.Task[None] | None = None
+
+    @property
+    def host_key(self) -> str:
+        """`ssh-ed25519 AAAA…` as in RelayEndpoint.host_key."""
+        return self._key.export_public_key().decode().strip()
+
+    @property
+    def port(self) -> int:
+        assert self._acceptor is not None
+        return int(self._acceptor.get_port())
+
+    async def listen(self, host: str, port: int) -> None:
+        """Accept nodes from now on."""
+        limits = self.limits
+        self._acceptor = await asyncssh.create_server(
+            lambda: _NodeConnection(self),
+            host,
+            port,
+            server_host_keys=[self._key],
+            login_timeout=limits.login_seconds,
+            keepalive_interval=limits.keepalive_seconds,
+            keepalive_count_max=limits.keepalive_misses,
+            allow_pty=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            compression_algs=None,
+        )
+        self._rechecks = asyncio.create_task(self._recheck_forever())
+
+    async def close(self) -> None:
+        """Stop listening and drop every tunnel."""
+        if self._rechecks is not None:
+            self._rechecks.cancel()
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for each in list(self.connections):
+            each.drop()
+        if self._acceptor is not None:
+            await self._acceptor.wait_closed()
+
+    async def run(self) -> None:
+        """Serve until cancelled; for a management command."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
+    async def recheck(self) -> None:
+        """Drop the tunnels of leases that have lost their right since they logged in."""
+        for each in list(self.connections):
+            if each.tunnel is not None and await self.tunnels.find(each.user) != each.tunnel:
+                log.info("lease %s has no right to its tunnel any more", each.user)
+                each.drop()
+
+    async def _recheck_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.recheck_seconds)
+            try:
+                await self.recheck()
+            except Exception:  # the lookup's database may be away; tunnels stay up and are asked about again
+                log.exception("tunnels could not be checked")
+
+    def full(self) -> bool:
+        """Whether another connection would pass the relay's limits."""
+        pending = sum(each.tunnel is None for each in self.connections)
+        return len(self.connections) >= self.limits.tunnels or pending >= self.limits.logins_pending
+
+    def take_port(self, port: int, connection: _NodeConnection) -> None:
+        """Give a port to the newest login of its lease: an older one is a line that died without saying so."""
+        older = self.holders.get(port)
+        if older is not None and older is not connection:
+            older.drop()
+        self.holders[port] = connection
+
+    def free_port(self, port: int, connection: _NodeConnection) -> None:
+        """Forget a port, unless somebody newer has it."""
+        if self.holders.get(port) is connection:
+            del self.holders[port]
+
+
+class _NodeConnection(asyncssh.SSHServer):
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.tunnel: Tunnel | None = None
+        self.user = ""
+        self.open = 0
+        self._connection: asyncssh.SSHServerConnection | None = None
+        self._candidate: Tunnel | None = None
+        self._listeners: dict[int, _PortListener] = {}
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        if self.relay.full():
+            log.warning("relay is full, a node is turned away")
+            conn.abort()
+            return
+        self.relay.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.relay.connections.discard(self)
+        for listener in list(self._listeners.values()):
+            listener.close()
+
+    async def begin_auth(self, username: str) -> bool:
+        self.user = username
+        self._candidate = await self.relay.tunnels.find(username)
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return self._candidate is not None and key.public_data == _public_data(self._candidate.public_key)
+
+    def auth_completed(self) -> None:
+        self.tunnel = self._candidate
+        log.info("tunnel of lease %s is up", self.user)
+
+    def server_requested(self, listen_host: str, listen_port: int) -> Awaitable[asyncssh.SSHListener] | bool:
+        if self.tunnel is None or listen_port not in self.tunnel.ports or listen_port in self._listeners:
+            log.warning("lease %s asked for port %s, which is not its own", self.user, listen_port)
+            return False
+        return self._listen(listen_host, listen_port)
+
+    def drop(self) -> None:
+        """Close every listener now and hang up."""
+        for listener in list(self._listeners.values()):
+            listener.close()
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def _listen(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener:
+        self.relay.take_port(listen_port, self)
+        listener = _PortListener(self, listen_host, listen_port)
+        await listener.listen()
+        self._listeners[listen_port] = listener
+        return listener
+
+    def closed(self, port: int) -> None:
+        self._listeners.pop(port, None)
+        self.relay.free_port(port, self)
+
+    async def buyer(self, listener: _PortListener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection of a buyer, or close it when the lease has too many."""
+        if self.open >= self.relay.limits.connections_per_lease or self._connection is None:
+            writer.close()
+            return
+        self.open += 1
+        try:
+            await self._carry(self._connection, listener, reader, writer)
+        finally:
+            self.open -= 1
+            writer.close()
+
+    async def _carry(
+        self,
+        connection: asyncssh.SSHServerConnection,
+        listener: _PortListener,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        origin = writer.get_extra_info("peername") or ("", 0)
+        try:
+            far: tuple[Any, Any] = await connection.open_connection(
+                listener.requested_host, listener.port, origin[0], origin[1]
+            )
+        except (asyncssh.Error, OSError) as error:
+            log.info("lease %s: the node does not answer on port %s: %s", self.user, listener.port, error)
+            return
+        await pipe((reader, writer), far, self.relay.limits)
+
+
+class _PortListener(asyncssh.SSHListener):
+    def __init__(self, owner: _NodeConnection, requested_host: str, port: int) -> None:
+        super().__init__()
+        self.requested_host = requested_host
+        self.port = port
+        self._owner = owner
+        self._server: asyncio.Server | None = None
+
+    async def listen(self) -> None:
+        self._server = await asyncio.start_server(self._accept, self._owner.relay.bind_host, self.port)
+
+    def get_port(self) -> int:
+        return self.port
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._owner.closed(self.port)
+
+    async def wait_closed(self) -> None:
+        """Sockets that listened are closed by `close`; pipes end with their connection."""
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._owner.buyer(self, reader, writer)
+
+
+def _host_key(path: Path) -> asyncssh.SSHKey:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        path.touch(mode=0o600)
+        path.write_bytes(key.export_private_key())
+    return asyncssh.read_private_key(path)
+
+
+def _public_data(line: str) -> bytes:
+    return bytes(asyncssh.import_public_key(line).public_data)

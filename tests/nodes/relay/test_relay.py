@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.agent.protocol import RelayEndpoint
+from nodes.agent.workloads.openssh import Ed25519Key, write_secret
+from nodes.agent.workloads.tunnel import Forward, Tunnel, ssh_command
+from nodes.relay.tunnels import Limits
+from tests.nodes.relay.conftest import EchoServer, RunningRelay, free_port, wait_until
+
+Dial = Callable[..., Tunnel]
+
+
+@pytest.fixture
+def dial(tmp_path: Path, relay: RunningRelay, echo: EchoServer) -> Iterator[Dial]:
+    """Starts the node's tunnel to the echo server and stops it at the end."""
+    tunnels: list[Tunnel] = []
+
+    def start(endpoints: list[RelayEndpoint], key: Ed25519Key = relay.node_key) -> Tunnel:
+        folder = tmp_path / f"tunnel-{len(tunnels)}"
+        tunnel = Tunnel(folder, key, [Forward(each, "127.0.0.1", echo.port) for each in endpoints])
+        tunnels.append(tunnel)
+        tunnel.start()
+        return tunnel
+
+    yield start
+    for each in tunnels:
+        each.stop()
+
+
+def say(port: int, words: bytes, timeout: float = 10) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as buyer:
+        buyer.sendall(words)
+        buyer.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: buyer.recv(65536), b""))
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_bytes_of_a_buyer_reach_the_host_and_come_back_on_every_port_of_the_lease(
+    relay: RunningRelay, dial: Dial
+) -> None:
+    endpoints = relay.lease("lse_1", ports=2)
+    assert dial(endpoints).wait_up(15)
+    big = bytes(range(256)) * 8192
+    assert say(endpoints[0].listen_port, big) == big
+    assert say(endpoints[1].listen_port, b"second") == b"second"
+
+
+def test_a_node_with_another_key_gets_no_tunnel(relay: RunningRelay, dial: Dial) -> None:
+    endpoints = relay.lease("lse_1")
+    tunnel = dial(endpoints, Ed25519Key.generate())
+    wait_until(lambda: "Permission denied" in tunnel.last_line, "the refusal")
+    assert refused(endpoints[0].listen_port)
+
+
+def test_an_unknown_lease_gets_no_tunnel(relay: RunningRelay, dial: Dial) -> None:
+    tunnel = dial([relay.endpoint("lse_gone", free_port())])
+    wait_until(lambda: "Permission denied" in tunnel.last_line, "the refusal")
+
+
+def test_a_port_of_another_lease_is_refused(relay: RunningRelay, dial: Dial) -> None:
+    relay.lease("lse_1")
+    (foreign,) = relay.lease("lse_2")
+    tunnel = dial([relay.endpoint("lse_1", foreign.listen_port)])
+    wait_until(lambda: "forwarding failed" in tunnel.last_line, "the refusal")
+    assert refused(foreign.listen_port)
+
+
+def test_a_relay_with_another_host_key_is_not_trusted(relay: RunningRelay, dial: Dial) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    forged = RelayEndpoint("127.0.0.1", relay.port, Ed25519Key.generate().public_line, endpoint.listen_port, "lse_1")
+    tunnel = dial([forged])
+    wait_until(lambda: "verification failed" in tunnel.last_line, "the refusal")
+
+
+@pytest.mark.parametrize("what", [["echo", "hello"], ["-s", "sftp"]])
+def test_a_node_gets_no_shell_no_command_and_no_subsystem(
+    relay: RunningRelay, tmp_path: Path, echo: EchoServer, what: list[str]
+) -> None:
+    done = subprocess.run(
+        [*login(relay, tmp_path, echo), *what], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 255 or "failed" in done.stderr
+    assert "hello" not in done.stdout
+
+
+def test_a_node_can_not_forward_into_the_relays_network(relay: RunningRelay, tmp_path: Path, echo: EchoServer) -> None:
+    command = login(relay, tmp_path, echo)
+    command.insert(1, "-W")
+    command.insert(2, f"127.0.0.1:{echo.port}")
+    done = subprocess.run(command, input=b"hello", capture_output=True, timeout=20, check=False)
+    assert b"open failed" in done.stderr
+    assert done.stdout == b""
+
+
+def login(relay: RunningRelay, tmp_path: Path, echo: EchoServer) -> list[str]:
+    """The node's own command line without its forwards and without -N."""
+    endpoints = relay.lease("lse_1")
+    write_secret(tmp_path / "relay-key", relay.node_key.openssh_private())
+    (tmp_path / "known-hosts").write_text(f"[127.0.0.1]:{relay.port} {relay.relay.host_key}\n")
+    command = ssh_command(tmp_path, [Forward(endpoints[0], "127.0.0.1", echo.port)])
+    command.remove("-N")
+    where = command.index("-R")
+    del command[where : where + 2]
+    return command
+
+
+def test_the_newest_tunnel_of_a_lease_takes_its_port_over(relay: RunningRelay, dial: Dial) -> None:
+    endpoints = relay.lease("lse_1")
+    assert dial(endpoints).wait_up(15)
+    assert dial(endpoints).wait_up(15)
+    wait_until(lambda: not refused(endpoints[0].listen_port), "a listener")
+
+
+def test_the_tunnel_comes_back_after_the_relay_restarted(relay: RunningRelay, dial: Dial) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    tunnel = dial([endpoint])
+    assert tunnel.wait_up(15)
+    relay.restart()
+    wait_until(lambda: not refused(endpoint.listen_port), "the new tunnel")
+    assert say(endpoint.listen_port, b"again") == b"again"
+
+
+def test_a_lease_that_lost_its_right_loses_its_tunnel(relay: RunningRelay, dial: Dial) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    assert dial([endpoint]).wait_up(15)
+    del relay.leases.by_user["lse_1"]
+    relay.call(relay.relay.recheck())
+    wait_until(lambda: refused(endpoint.listen_port), "the port to close")
+
+
+def test_stopping_the_tunnel_closes_the_port_and_removes_the_key(
+    relay: RunningRelay, dial: Dial, tmp_path: Path
+) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    tunnel = dial([endpoint])
+    assert tunnel.wait_up(15)
+    assert (tmp_path / "tunnel-0/relay-key").stat().st_mode & 0o777 == 0o600
+    tunnel.stop()
+    wait_until(lambda: refused(endpoint.listen_port), "the port to close")
+    assert list((tmp_path / "tunnel-0").iterdir()) == []
+
+
+class TestWithTightLimits:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(connections_per_lease=2, idle_seconds=1.0)
+
+    def test_a_connection_above_the_limit_is_closed(self, relay: RunningRelay, dial: Dial) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        assert dial([endpoint]).wait_up(15)
+        address = ("127.0.0.1", endpoint.listen_port)
+        with socket.create_connection(address, 10) as first, socket.create_connection(address, 10) as second:
+            for each in (first, second):
+                each.sendall(b"x")
+                assert each.recv(1) == b"x"
+            with socket.create_connection(address, 10) as third:
+                assert third.recv(1) == b""
+
+    def test_a_connection_that_is_idle_too_long_is_closed(self, relay: RunningRelay, dial: Dial) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        assert dial([endpoint]).wait_up(15)
+        with socket.create_connection(("127.0.0.1", endpoint.listen_port), 10) as buyer:
+            buyer.sendall(b"x")
+            assert buyer.recv(1) == b"x"
+            assert buyer.recv(1) == b""
