@@ -49,6 +49,7 @@ class Node(models.Model):
     quarantine_reason = models.CharField(max_length=200, blank=True)
     inventory_digest = models.CharField(max_length=16, blank=True)
     inventory = models.JSONField(default=dict)
+    inventory_at = models.DateTimeField(null=True)  # since when the cards stand in this order in the reports
     runtime = models.CharField(max_length=16, default="none")
     agent_version = models.CharField(max_length=32, blank=True)
     enrolled_at = models.DateTimeField()
@@ -122,6 +123,17 @@ class NodeReportState(models.Model):
                 condition=models.Q(state_version__gt=F("processed_version")),
             )
         ]
+
+
+class IngestUptime(models.Model):
+    """One row: since when reports could be taken without a break. What fell silent before that is not the node's."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    up_since_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="one_ingest_uptime", condition=models.Q(id=1))]
 
 
 class Report(models.Model):
