@@ -15,13 +15,9 @@ from nodes.ingest.app import IngestApp, Limits
 def conninfo() -> str:
     """libpq's words for the database that Django uses."""
     database = settings.DATABASES["default"]
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     return make_conninfo(
-        host=database["HOST"],
-        port=database["PORT"],
-        user=database["USER"],
-        password=database["PASSWORD"],
-        dbname=database["NAME"],
-        application_name="fallow-ingest",
+        application_name="fallow-ingest", **{name: str(database[theirs]) for name, theirs in names.items()}
     )
 
 

@@ -73,7 +73,7 @@ class Bearers:
 
     async def _ask(self) -> None:
         asked, self._asked = self._asked, set()
-        found = await self._link.run(lambda connection: dict(connection.execute(SOME, [list(asked)]).fetchall()))
+        found = await self._link.run(lambda connection: _load(connection, list(asked)))
         self._forget_old_unknowns()
         self._nodes.update(found)
         until = time.monotonic() + UNKNOWN_SECONDS
@@ -83,6 +83,10 @@ class Bearers:
         now = time.monotonic()
         living = {digest: until for digest, until in self._unknown.items() if until > now}
         self._unknown = living if len(living) < UNKNOWN_MAX else {}
+
+
+def _load(connection: Connection, hashes: list[bytes]) -> dict[bytes, int]:
+    return dict(connection.execute(SOME, [hashes]).fetchall())
 
 
 def _load_and_beat(connection: Connection) -> dict[bytes, int]:

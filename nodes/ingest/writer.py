@@ -160,7 +160,7 @@ def _replies(cursor: psycopg.Cursor[Any], newest: dict[int, Submission], heartbe
                 interval_ms=heartbeat_ms,
                 inventory_wanted=newest[node].inventory != digest,
                 draining=draining,
-                commands=commands[node] if node in commands else [],
+                commands=commands.get(node, []),
             )
         )
         for node, digest, draining in cursor.execute(NODES, [nodes])

@@ -140,7 +140,7 @@ def test_an_unknown_bearer_is_a_401_also_when_it_asks_again(ingest):
 
 
 def test_a_quarantined_node_still_reports_and_a_retired_one_may_not(ingest):
-    quarantined, bearer = make_node(state=NodeState.QUARANTINED)
+    _, bearer = make_node(state=NodeState.QUARANTINED)
     assert ingest.post(bearer, make_batch(make_report())).status == 202
     _, bearer = make_node(state=NodeState.RETIRED)
     assert ingest.post(bearer, make_batch(make_report())).status == 401
@@ -216,6 +216,6 @@ def test_it_says_that_it_is_well_and_since_when(ingest):
     assert json.loads(ingest.request("GET", "/healthz").body) == {"status": "ok"}
     assert ingest.request("GET", "/elsewhere").status == 404
     assert ingest.request("GET", protocol.REPORTS_PATH).status == 405
-    until(lambda: IngestUptime.objects.exists())
+    until(IngestUptime.objects.exists)
     uptime = IngestUptime.objects.get()
     assert uptime.up_since_at <= uptime.seen_at
