@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from django.contrib.postgres.constraints import ExclusionConstraint
@@ -34,7 +35,7 @@ class EnrolmentToken(models.Model):
 class Node(models.Model):
     """A host with our agent."""
 
-    STATES = NODE_TRANSITIONS
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = NODE_TRANSITIONS
     EVENT: ClassVar[str] = "node"
 
     public_id = PublicIdField("node")
@@ -49,7 +50,6 @@ class Node(models.Model):
     quarantine_reason = models.CharField(max_length=200, blank=True)
     inventory_digest = models.CharField(max_length=16, blank=True)
     inventory = models.JSONField(default=dict)
-    inventory_at = models.DateTimeField(null=True)  # since when the cards stand in this order in the reports
     runtime = models.CharField(max_length=16, default="none")
     agent_version = models.CharField(max_length=32, blank=True)
     enrolled_at = models.DateTimeField()
@@ -125,17 +125,6 @@ class NodeReportState(models.Model):
         ]
 
 
-class IngestUptime(models.Model):
-    """One row: since when reports could be taken without a break. What fell silent before that is not the node's."""
-
-    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    up_since_at = models.DateTimeField()
-    seen_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.CheckConstraint(name="one_ingest_uptime", condition=models.Q(id=1))]
-
-
 class Report(models.Model):
     """One report as it came; the table is partitioned by day of `received_at` and has no unique index on purpose."""
 
@@ -185,7 +174,8 @@ class Assignment(models.Model):
     holder = models.CharField(max_length=32, unique=True)  # the lease's public id
     wanted = models.CharField(max_length=4, choices=Wanted, default=Wanted.RUN)
     seen = models.CharField(max_length=8, choices=Seen, default=Seen.NONE)
-    epochs = models.JSONField()  # card UUID → epoch
+    running_epochs = models.JSONField()  # card UUID → epoch while it runs: what its reports name
+    epochs = models.JSONField()  # the same, higher once it was revoked: nothing older may run
     payload = models.TextField()
     signature = models.TextField()
     relay_ports = ArrayField(models.PositiveIntegerField(), default=list)
@@ -210,10 +200,10 @@ class Assignment(models.Model):
 
 
 class RelayPort(models.Model):
-    """A public port of the relay; free when it names no assignment."""
+    """A public port of the relay; free when nobody holds it."""
 
     port = models.PositiveIntegerField(primary_key=True)
-    assignment = models.ForeignKey(Assignment, null=True, on_delete=models.SET_NULL, related_name="ports")
+    holder = models.CharField(max_length=32, blank=True, db_index=True)  # the lease's public id
 
 
 class IdentityConflict(models.Model):
@@ -234,3 +224,10 @@ class IdentityConflict(models.Model):
                 condition=models.Q(resolved_at=None),
             )
         ]
+
+
+class IngestClock(models.Model):
+    """One row: since when the ingest has been up without a pause, and its last beat."""
+
+    up_since_at = models.DateTimeField()
+    beat_at = models.DateTimeField()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db import models
 
 
@@ -15,12 +17,12 @@ class NodeState(models.TextChoices):
     RETIRED = "retired", "Retired"
 
 
-NODE_TRANSITIONS = {
+NODE_TRANSITIONS: Mapping[str, frozenset[str]] = {
     NodeState.PENDING: frozenset({NodeState.ONLINE, NodeState.QUARANTINED, NodeState.RETIRED}),
     NodeState.ONLINE: frozenset({NodeState.LOST, NodeState.QUARANTINED, NodeState.RETIRED}),
     NodeState.LOST: frozenset({NodeState.ONLINE, NodeState.QUARANTINED, NodeState.RETIRED}),
     NodeState.QUARANTINED: frozenset({NodeState.PENDING, NodeState.RETIRED}),
-    NodeState.RETIRED: frozenset[NodeState](),
+    NodeState.RETIRED: frozenset(),
 }
 
 

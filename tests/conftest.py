@@ -35,6 +35,7 @@ BEGIN
     SELECT string_agg(quote_ident(tablename), ', ') INTO listed FROM pg_tables
         WHERE schemaname = 'public' AND NOT tablename = ANY('{kept}');
     EXECUTE 'TRUNCATE ' || listed;
+    UPDATE nodes_relayport SET holder = '' WHERE holder <> '';
     FOR guarded IN SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
         WHERE p.proname = 'fallow_append_only' LOOP
         EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', guarded);

@@ -119,6 +119,7 @@ class Migration(migrations.Migration):
                 ('holder', models.CharField(max_length=32, unique=True)),
                 ('wanted', models.CharField(choices=[('run', 'Run'), ('stop', 'Stop')], default='run', max_length=4)),
                 ('seen', models.CharField(choices=[('none', 'Nothing yet'), ('pulling', 'Pulling'), ('starting', 'Starting'), ('running', 'Running'), ('stopping', 'Stopping'), ('exited', 'Exited')], default='none', max_length=8)),
+                ('running_epochs', models.JSONField()),
                 ('epochs', models.JSONField()),
                 ('payload', models.TextField()),
                 ('signature', models.TextField()),
@@ -141,7 +142,7 @@ class Migration(migrations.Migration):
             name='RelayPort',
             fields=[
                 ('port', models.PositiveIntegerField(primary_key=True, serialize=False)),
-                ('assignment', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='ports', to='nodes.assignment')),
+                ('holder', models.CharField(blank=True, db_index=True, max_length=32)),
             ],
         ),
         migrations.CreateModel(

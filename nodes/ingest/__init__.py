@@ -1,1 +1,0 @@
-"""The hot path of reports: a small ASGI process beside Django that acknowledges only what PostgreSQL has committed."""

@@ -1,0 +1,150 @@
+"""What nodes must run: written as signed commands, revoked by a higher epoch, moved on by the nodes' acks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from marketplace.common.errors import Conflict
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, RelayEndpoint, WorkloadSpec
+from nodes.command_key import sign_command
+from nodes.models import Assignment, Card, Node, RelayPort
+from nodes.relay_keys import relay_host_key
+from nodes.states import Seen, Wanted
+
+SEEN_AFTER = {
+    Phase.PULLING: Seen.PULLING,
+    Phase.STARTING: Seen.STARTING,
+    Phase.RUNNING: Seen.RUNNING,
+    Phase.STOPPING: Seen.STOPPING,
+    Phase.STOPPED: Seen.EXITED,
+    Phase.FAILED: Seen.EXITED,
+}
+DETAIL_LENGTH_MAX = 500
+
+
+class NoRelayPort(Conflict):
+    """Every public port of the relay is in use."""
+
+    code = "no_relay_port"
+
+
+@transaction.atomic
+def assign(*, node: Node, holder: str, cards: Iterable[Card], spec: WorkloadSpec, now: datetime) -> Assignment:
+    """Want a workload on exactly these cards of the node; each card's epoch is raised, so that older ones stop."""
+    epochs = _raised_epochs(cards)
+    assignment = Assignment(
+        node=node,
+        holder=holder,
+        running_epochs=epochs,
+        epochs=epochs,
+        relay_ports=_take_ports(holder, 1 + len(spec.ports)),
+        created_at=now,
+    )
+    _sign(assignment, wanted=Wanted.RUN, spec=spec)
+    assignment.save()
+    return assignment
+
+
+@transaction.atomic
+def revoke(*, holder: str, now: datetime) -> None:
+    """Want it stopped. Repeating this changes nothing."""
+    assignment = Assignment.objects.select_for_update().filter(holder=holder, wanted=Wanted.RUN).first()
+    if assignment is None:
+        return
+    assignment.epochs = _raised_epochs(Card.objects.filter(uuid__in=assignment.epochs))
+    assignment.wanted = Wanted.STOP
+    _sign(assignment, wanted=Wanted.STOP, spec=None)
+    if assignment.seen == Seen.EXITED and assignment.stopped_at is None:
+        assignment.stopped_at = now
+    assignment.save()
+
+
+@transaction.atomic
+def record_acks(*, node: Node, acks: Iterable[Ack], now: datetime) -> None:
+    """Note what the node says of its assignments. Repeated, older and foreign acks change nothing."""
+    for ack in sorted(acks, key=lambda each: (each.assignment, each.run, each.seq)):
+        assignment = Assignment.objects.select_for_update().filter(node=node, public_id=ack.assignment).first()
+        if assignment is None or (ack.run, ack.seq) <= (assignment.ack_run, assignment.ack_seq):
+            continue
+        _apply(assignment, ack, now)
+        assignment.save()
+
+
+def stopped_at(holder: str) -> datetime | None:
+    """When its node said that it stopped; None while it has not."""
+    return Assignment.objects.filter(holder=holder, seen=Seen.EXITED).values_list("stopped_at", flat=True).first()
+
+
+@transaction.atomic
+def forget_ports(*, holder: str) -> None:
+    """Give the relay's ports back."""
+    RelayPort.objects.filter(holder=holder).update(holder="")
+
+
+def _apply(assignment: Assignment, ack: Ack, now: datetime) -> None:
+    seen = SEEN_AFTER[ack.phase]
+    assignment.ack_run, assignment.ack_seq = ack.run, ack.seq
+    assignment.progress_percent = ack.progress_percent
+    if ack.memory_at_baseline is not None:
+        assignment.memory_at_baseline = ack.memory_at_baseline
+    if assignment.seen == Seen.EXITED:
+        return  # a container never comes back under the same assignment
+    assignment.seen = seen
+    assignment.reason = str(ack.reason or "")
+    assignment.detail = (ack.detail or "")[:DETAIL_LENGTH_MAX]
+    if seen == Seen.RUNNING:
+        if ack.gpus_seen and set(ack.gpus_seen) != set(assignment.epochs):
+            assignment.reason, assignment.detail = FailureReason.GPU_NOT_VISIBLE, "other GPUs than those of the lease"
+        assignment.running_at = assignment.running_at or now
+        assignment.ssh_user = (ack.ssh_user or "")[:32]
+        assignment.ssh_host_key = (ack.ssh_host_key or "")[:800]
+    if seen == Seen.EXITED:
+        assignment.stopped_at = now
+
+
+def _raised_epochs(cards: Iterable[Card]) -> dict[str, int]:
+    keys = sorted(card.pk for card in cards)
+    locked = Card.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+    epochs = {card.uuid: card.epoch + 1 for card in locked}
+    Card.objects.filter(pk__in=keys).update(epoch=F("epoch") + 1)
+    return epochs
+
+
+def _take_ports(holder: str, count: int) -> list[int]:
+    free = RelayPort.objects.select_for_update(skip_locked=True).filter(holder="").order_by("port")
+    ports = list(free.values_list("port", flat=True)[:count])
+    if len(ports) < count:
+        raise NoRelayPort("every public port of the relay is in use")
+    RelayPort.objects.filter(port__in=ports).update(holder=holder)
+    return ports
+
+
+def _sign(assignment: Assignment, *, wanted: Wanted, spec: WorkloadSpec | None) -> None:
+    command = AssignmentCommand(
+        assignment=assignment.public_id,
+        lease=assignment.holder,
+        node=assignment.node.public_id,
+        wanted=wanted.value,
+        epochs=assignment.epochs,
+        ttl_seconds=settings.LEASE_TTL_SECONDS,
+        stop_grace_seconds=settings.STOP_GRACE_SECONDS,
+        spec=spec,
+        relays=[_relay(assignment, port) for port in assignment.relay_ports],
+    )
+    signed = sign_command(command)
+    assignment.payload, assignment.signature = signed.payload, signed.signature
+
+
+def _relay(assignment: Assignment, port: int) -> RelayEndpoint:
+    return RelayEndpoint(
+        host=settings.RELAY_HOST,
+        port=settings.RELAY_PORT,
+        host_key=relay_host_key(),
+        listen_port=port,
+        user=assignment.holder,
+    )
