@@ -1,0 +1,140 @@
+"""Searching offers, and saying why nothing was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from listings.offers import Offer
+from listings.supply import AskSupply, open_supply
+
+TIERS = ("declared", "measured", "attested")
+SORTS: dict[str, Callable[[Offer], object]] = {
+    "price": lambda offer: offer.price_micros_per_gpu_hour,
+    "memory_mib": lambda offer: offer.memory_mib,
+    "count": lambda offer: offer.count,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFilters:
+    """What a buyer looks for; an empty value filters nothing. Durations are seconds, prices micros per GPU-hour."""
+
+    currency: str | None = None
+    gpu: tuple[str, ...] = ()
+    memory_mib_min: int = 0
+    count: int = 1
+    region: tuple[str, ...] = ()
+    country: tuple[str, ...] = ()
+    duration_seconds: int | None = None
+    price_micros_max: int | None = None
+    tier: str = "declared"
+    exclude_firm_pk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """A filter that alone stands in the way: without it so many offers would match, the cheapest at this price."""
+
+    filter: str
+    offers: int
+    price_micros_min: int
+
+
+def search_offers(*, filters: OfferFilters, now: datetime, sort: str = "price") -> list[Offer]:
+    """Offers that match, in order; at equal places the cheaper, then the older listing."""
+    name, descending = sort.removeprefix("-"), sort.startswith("-")
+    found = [offer for offer in all_offers(now=now, exclude_firm_pk=filters.exclude_firm_pk) if fits(offer, filters)]
+    found.sort(key=lambda offer: (offer.price_micros_per_gpu_hour, offer.listing, offer.node))
+    found.sort(key=SORTS[name], reverse=descending)  # type: ignore[arg-type]  # every key is a number
+    return found
+
+
+def all_offers(*, now: datetime, exclude_firm_pk: int | None = None) -> list[Offer]:
+    """Everything that could be rented now, except from the asking firm itself."""
+    return [_offer(ask) for ask in open_supply(now=now) if ask.seller_pk != exclude_firm_pk]
+
+
+def fits(offer: Offer, filters: OfferFilters) -> bool:
+    """Whether an offer passes every filter."""
+    return all(check(offer, filters) for check in CHECKS.values())
+
+
+def relaxations(*, offers: Sequence[Offer], filters: OfferFilters) -> list[Relaxation]:
+    """Which single filter to give up, the one that opens most first."""
+    found = []
+    for name in CHECKS:
+        if filters == _without(filters, name):
+            continue
+        matching = [offer for offer in offers if fits(offer, _without(filters, name))]
+        if matching:
+            cheapest = min(offer.price_micros_per_gpu_hour for offer in matching)
+            found.append(Relaxation(name, len(matching), cheapest))
+    return sorted(found, key=lambda each: (-each.offers, each.price_micros_min))
+
+
+CHECKS: dict[str, Callable[[Offer, OfferFilters], bool]] = {
+    "currency": lambda offer, filters: filters.currency in (None, offer.currency),
+    "gpu": lambda offer, filters: not filters.gpu or offer.gpu in filters.gpu,
+    "memory_mib_min": lambda offer, filters: offer.memory_mib >= filters.memory_mib_min,
+    "count": lambda offer, filters: offer.count >= filters.count,
+    "region": lambda offer, filters: not filters.region or offer.region in filters.region,
+    "country": lambda offer, filters: not filters.country or offer.country in filters.country,
+    "duration_seconds": lambda offer, filters: _lasts(offer, filters.duration_seconds),
+    "price_micros_max": lambda offer, filters: (
+        filters.price_micros_max is None or offer.price_micros_per_gpu_hour <= filters.price_micros_max
+    ),
+    "tier": lambda offer, filters: TIERS.index(offer.tier) >= TIERS.index(filters.tier),
+}
+
+
+def _without(filters: OfferFilters, name: str) -> OfferFilters:
+    default: Any = getattr(OfferFilters(), name)
+    return replace(filters, **{name: default})
+
+
+def _lasts(offer: Offer, seconds: int | None) -> bool:
+    return seconds is None or offer.duration_seconds_min <= seconds <= offer.duration_seconds_max
+
+
+def _offer(ask: AskSupply) -> Offer:
+    until = min(card.free_until for card in ask.cards)
+    overhead = timedelta(seconds=settings.START_DEADLINE_SECONDS + settings.TURNAROUND_SECONDS)
+    observed_at = min(card.observed_at for card in ask.cards)
+    longest = int((until - overhead - observed_at).total_seconds())
+    return Offer(
+        listing=ask.listing,
+        node=ask.node,
+        node_name=ask.node_name,
+        seller=ask.seller,
+        gpu=ask.gpu,
+        gpu_name=ask.gpu_name,
+        memory_mib=ask.memory_mib,
+        is_modified=ask.is_modified,
+        tier=ask.tier,
+        region=ask.region,
+        country=ask.country,
+        count=len(ask.cards),
+        price_micros_per_gpu_hour=ask.price_micros_per_gpu_hour,
+        currency=ask.currency,
+        duration_seconds_min=ask.duration_seconds_min,
+        duration_seconds_max=min(ask.duration_seconds_max, max(longest, 0)),
+        reclaim_notice_seconds=ask.reclaim_notice_seconds,
+        available_until=until,
+        observed_at=observed_at,
+        driver_version=_text(ask.inventory.get("driver_version")),
+        cpu_count=_number(ask.inventory.get("cpu_count")),
+        node_memory_mib=_number(ask.inventory.get("memory_mib")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

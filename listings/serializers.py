@@ -1,0 +1,195 @@
+"""Shapes of listings and offers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from listings.models import CapacityListing
+from listings.offers import Offer
+from listings.search import SORTS, TIERS, OfferFilters, Relaxation
+from listings.services import ListingTerms
+from listings.states import ListingState
+from marketplace.book.pricing import worst_case_micros
+from marketplace.common.api import MicrosField, MoneyShape, PageQuery, StrictSerializer, money_json
+from marketplace.common.money import PRICE_TICK_MICROS
+
+FILTER_NAMES = {"memory_mib_min": "memory_mib__gte", "price_micros_max": "price__lte"}
+
+
+class OfferQuery(serializers.Serializer[Any]):
+    """Filters of GET /offers/."""
+
+    currency = serializers.CharField(max_length=3, default="USD")
+    gpu = serializers.ListField(child=serializers.SlugField(max_length=80), required=False)
+    memory_mib__gte = serializers.IntegerField(min_value=0, default=0)
+    count = serializers.IntegerField(min_value=1, max_value=64, default=1)
+    region = serializers.ListField(child=serializers.CharField(max_length=40), required=False)
+    country = serializers.ListField(child=serializers.CharField(max_length=2), required=False)
+    duration_seconds = serializers.IntegerField(min_value=60, required=False)
+    price__lte = MicrosField(required=False)
+    tier = serializers.ChoiceField(choices=TIERS, default="declared")
+    same_node = serializers.BooleanField(default=True)
+    sort = serializers.ChoiceField(choices=[each for name in SORTS for each in (name, f"-{name}")], default="price")
+    limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+
+
+class PoolShape(StrictSerializer):
+    """All cards of a model on these nodes, on all of the firm's when none is named."""
+
+    gpu = serializers.SlugField(max_length=80)
+    nodes = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, default=list)
+
+
+class ListingInput(StrictSerializer):
+    """The body of POST /capacity-listings/. Cards are offered only while they are measured idle."""
+
+    cards = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, required=False)
+    pool = PoolShape(required=False)
+    ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS)
+    currency = serializers.CharField(max_length=3, default="USD")
+    window_start_at = serializers.DateTimeField(required=False)
+    window_end_at = serializers.DateTimeField()
+    min_duration_seconds = serializers.IntegerField(min_value=1, default=3600)
+    max_duration_seconds = serializers.IntegerField(min_value=1, default=7 * 24 * 3600)
+    reclaim_notice_seconds = serializers.IntegerField(min_value=0, max_value=30 * 24 * 3600, default=0)
+    open = serializers.BooleanField(default=False)
+
+
+class ListingChanges(StrictSerializer):
+    """The body of PATCH /capacity-listings/{id}/."""
+
+    ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS, required=False)
+    window_end_at = serializers.DateTimeField(required=False)
+    min_duration_seconds = serializers.IntegerField(min_value=1, required=False)
+    max_duration_seconds = serializers.IntegerField(min_value=1, required=False)
+    reclaim_notice_seconds = serializers.IntegerField(min_value=0, max_value=30 * 24 * 3600, required=False)
+
+
+COLUMNS = {
+    "ask_per_gpu_hour": "ask_micros_per_gpu_hour",
+    "window_end_at": "window_end_at",
+    "min_duration_seconds": "duration_seconds_min",
+    "max_duration_seconds": "duration_seconds_max",
+    "reclaim_notice_seconds": "reclaim_notice_seconds",
+}
+
+
+class ListingQuery(PageQuery):
+    """Filters of GET /capacity-listings/."""
+
+    state = serializers.ChoiceField(choices=ListingState.choices, required=False)
+
+
+class ListingShape(serializers.Serializer[CapacityListing]):
+    """A listing in an answer."""
+
+    id = serializers.CharField()
+    state = serializers.ChoiceField(choices=ListingState.choices)
+    cards = serializers.ListField(child=serializers.CharField())
+    pool = PoolShape(allow_null=True)
+    ask_per_gpu_hour = MoneyShape()
+    currency = serializers.CharField()
+    window_start_at = serializers.DateTimeField()
+    window_end_at = serializers.DateTimeField()
+    min_duration_seconds = serializers.IntegerField()
+    max_duration_seconds = serializers.IntegerField()
+    reclaim_notice_seconds = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+
+
+def listing_terms(values: dict[str, Any], now: datetime) -> ListingTerms:
+    """A validated body as the service takes it."""
+    pool = values.get("pool")
+    return ListingTerms(
+        cards=tuple(values.get("cards") or ()),
+        pool_gpu=pool["gpu"] if pool else None,
+        pool_nodes=tuple(pool["nodes"]) if pool else (),
+        ask_micros_per_gpu_hour=values["ask_per_gpu_hour"],
+        currency=values["currency"],
+        window_start_at=values.get("window_start_at") or now,
+        window_end_at=values["window_end_at"],
+        duration_seconds_min=values["min_duration_seconds"],
+        duration_seconds_max=values["max_duration_seconds"],
+        reclaim_notice_seconds=values["reclaim_notice_seconds"],
+    )
+
+
+def offer_filters(query: dict[str, Any], *, exclude_firm_pk: int | None) -> OfferFilters:
+    """Validated query parameters as the search takes them."""
+    return OfferFilters(
+        currency=query["currency"],
+        gpu=tuple(query.get("gpu") or ()),
+        memory_mib_min=query["memory_mib__gte"],
+        count=query["count"],
+        region=tuple(query.get("region") or ()),
+        country=tuple(query.get("country") or ()),
+        duration_seconds=query.get("duration_seconds"),
+        price_micros_max=query.get("price__lte"),
+        tier=query["tier"],
+        exclude_firm_pk=exclude_firm_pk,
+    )
+
+
+def listing_json(listing: CapacityListing) -> dict[str, Any]:
+    """A listing as its owner sees it."""
+    pool = None
+    if listing.pool_model:
+        pool = {"gpu": listing.pool_model.slug, "nodes": listing.pool_node_public_ids()}
+    return {
+        "id": listing.public_id,
+        "state": listing.state,
+        "cards": [named.card.public_id for named in listing.named_cards.all()],
+        "pool": pool,
+        "ask_per_gpu_hour": money_json(listing.ask_micros_per_gpu_hour, listing.currency),
+        "currency": listing.currency,
+        "window_start_at": listing.window_start_at,
+        "window_end_at": listing.window_end_at,
+        "min_duration_seconds": listing.duration_seconds_min,
+        "max_duration_seconds": listing.duration_seconds_max,
+        "reclaim_notice_seconds": listing.reclaim_notice_seconds,
+        "created_at": listing.created_at,
+    }
+
+
+def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = None) -> dict[str, Any]:
+    """An offer as everybody sees it; `total` is for all its cards and the asked duration."""
+    price, total = offer.price_micros_per_gpu_hour, None
+    if duration_seconds:
+        total = worst_case_micros(price_micros_per_gpu_hour=price, count=offer.count, duration_seconds=duration_seconds)
+    return {
+        "id": offer.token(now),
+        "gpu": offer.gpu,
+        "gpu_name": offer.gpu_name,
+        "count": offer.count,
+        "memory_mib": offer.memory_mib,
+        "modified": offer.is_modified,
+        "node": {
+            "id": offer.node,
+            "driver_version": offer.driver_version,
+            "cpu_count": offer.cpu_count,
+            "memory_mib": offer.node_memory_mib,
+        },
+        "region": offer.region,
+        "country": offer.country,
+        "price_per_gpu_hour": money_json(price, offer.currency),
+        "total": money_json(total, offer.currency),
+        "tier": offer.tier,
+        "observed_at": offer.observed_at,
+        "stale_after": offer.stale_after,
+        "min_duration_seconds": offer.duration_seconds_min,
+        "max_duration_seconds": offer.duration_seconds_max,
+        "available_until": offer.available_until,
+        "reclaim_notice_seconds": offer.reclaim_notice_seconds,
+    }
+
+
+def relaxation_json(relaxation: Relaxation, currency: str) -> dict[str, Any]:
+    """What giving up one filter would open."""
+    return {
+        "filter": FILTER_NAMES.get(relaxation.filter, relaxation.filter),
+        "offers": relaxation.offers,
+        "price_per_gpu_hour": money_json(relaxation.price_micros_min, currency),
+    }
