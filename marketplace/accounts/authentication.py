@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -95,5 +96,16 @@ class HasFirm(BasePermission):
 
 def require(caller: Caller, scope: str) -> None:
     """NotAllowed unless the caller's role or key has the scope."""
-    if scope not in caller.scopes:
-        raise NotAllowed(f"this needs the scope {scope}", code="scope_missing")
+    require_any(caller, [scope])
+
+
+def require_any(caller: Caller, scopes: Collection[str]) -> None:
+    """NotAllowed unless the caller's role or key has one of the scopes."""
+    if not caller.scopes & set(scopes):
+        raise NotAllowed(f"this needs the scope {' or '.join(scopes)}", code="scope_missing")
+
+
+def caller_of(request: Request) -> Caller:
+    """The authenticated caller of an API request."""
+    assert isinstance(request.auth, Caller)
+    return request.auth

@@ -1,0 +1,73 @@
+"""Ending orders and returning their money. The matcher alone takes orders out of the book."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from marketplace.accounts.models import Firm
+from marketplace.book.models import MessageKind
+from marketplace.book.services import send
+from marketplace.common.errors import Conflict
+from marketplace.events.transitions import transition
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for, lock_accounts
+from marketplace.ledger.services import Leg, post
+from marketplace.orders.models import Order
+from marketplace.orders.selectors import order_for_update, order_of
+from marketplace.orders.states import OrderReason, OrderState
+
+
+@transaction.atomic
+def request_cancel(*, firm: Firm, public_id: str, now: datetime) -> Order:
+    """Ask the matcher to take the order out. Conflict when it is no longer open."""
+    order = order_of(firm, public_id)
+    if order.state != OrderState.OPEN:
+        raise Conflict(f"this order is {order.state}", code="order_not_open")
+    send(kind=MessageKind.CANCEL, subject=order.public_id, now=now)
+    return order
+
+
+@transaction.atomic
+def close_order(*, order: Order, to: OrderState, reason: OrderReason, now: datetime) -> None:
+    """End an OPEN order without a lease; everything in its escrow returns to the wallet."""
+    transition(order, to, now=now, reason=reason, end_reason=reason, closed_at=now, registry_auth=None)
+    return_surplus(order=order, needed_micros=0, ref=f"surplus:{order.public_id}:{to}", now=now)
+
+
+@transaction.atomic
+def fill_order(*, order: Order, now: datetime) -> None:
+    """OPEN → FILLED; its leases exist in the same transaction."""
+    transition(order, OrderState.FILLED, now=now, closed_at=now)
+
+
+@transaction.atomic
+def reopen_order(*, order: Order, without_node: str, now: datetime) -> None:
+    """Put an order back into the book whose lease failed without the buyer's doing; that node is excluded.
+
+    An order of one round has its second chance; a pinned one can't go elsewhere and ends.
+    """
+    order = order_for_update(order.pk)
+    exclude = sorted({*order.exclude_nodes, without_node})
+    transition(order, OrderState.OPEN, now=now, reason="lease_failed", closed_at=None, exclude_nodes=exclude)
+    if order.pinned_node or order.expires_at <= now:
+        to, reason = OrderState.CANCELLED, OrderReason.OFFER_GONE
+        if not order.pinned_node:
+            to, reason = OrderState.EXPIRED, OrderReason.TIME_OVER
+        close_order(order=order, to=to, reason=reason, now=now)
+    else:
+        send(kind=MessageKind.ORDER, subject=order.public_id, now=now)
+
+
+@transaction.atomic
+def return_surplus(*, order: Order, needed_micros: int, ref: str, now: datetime) -> None:
+    """Return to the wallet what the order's escrow holds beyond `needed_micros`. Repeating this changes nothing."""
+    wallet = account_for(firm=order.firm, kind=AccountKind.WALLET, currency=order.currency)
+    escrow = account_for(firm=order.firm, kind=AccountKind.ESCROW, currency=order.currency, ref=order.public_id)
+    lock_accounts([wallet.pk, escrow.pk])
+    escrow.refresh_from_db()
+    surplus = escrow.balance_micros - needed_micros
+    if surplus > 0:
+        legs = [Leg(escrow, -surplus), Leg(wallet, surplus)]
+        post(ref=ref, code=Code.ESCROW_RELEASE, legs=legs, subject=order.public_id, now=now)
