@@ -1,0 +1,70 @@
+"""Reading leases, and the locks on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from marketplace.accounts.models import Firm
+from marketplace.common.errors import NotFound
+from marketplace.leases.models import Lease
+from marketplace.leases.states import LeaseState
+from nodes.models import Assignment
+
+
+def lease_for_update(lease_id: int | None = None, *, public_id: str | None = None) -> Lease:
+    """The lease, locked until the end of the transaction; NotFound when there is none."""
+    wanted = Q(pk=lease_id) if lease_id is not None else Q(public_id=public_id)
+    lease = Lease.objects.select_for_update(of=("self",)).select_related("order", "node").filter(wanted).first()
+    if lease is None:
+        raise NotFound
+    return lease
+
+
+def leases_of(firm: Firm) -> QuerySet[Lease]:
+    """Leases that the firm bought or sold."""
+    return (
+        Lease.objects.filter(Q(buyer=firm) | Q(seller=firm))
+        .select_related("order", "node", "buyer", "seller")
+        .prefetch_related("lease_cards__card__gpu_model")
+    )
+
+
+def lease_of(firm: Firm, public_id: str) -> Lease:
+    """One of them; NotFound for anything else."""
+    lease = leases_of(firm).filter(public_id=public_id).first()
+    if lease is None:
+        raise NotFound
+    return lease
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How far a lease's container has come, and the way in once it runs."""
+
+    ssh: dict[str, Any] | None
+    progress: dict[str, Any]
+
+
+def access_of(lease: Lease) -> Access | None:
+    """None before its node was told to run it."""
+    assignment = Assignment.objects.filter(holder=lease.public_id).first()
+    if assignment is None:
+        return None
+    progress = {"phase": assignment.seen, "percent": assignment.progress_percent, "reason": assignment.reason or None}
+    if lease.state != LeaseState.ACTIVE:
+        return Access(ssh=None, progress=progress)
+    ssh, *others = assignment.relay_ports
+    return Access(
+        ssh={
+            "host": settings.RELAY_HOST,
+            "port": ssh,
+            "user": assignment.ssh_user,
+            "host_key": assignment.ssh_host_key,
+            "ports": dict(zip(map(str, lease.order.workload.get("ports", [])), others, strict=False)),
+        },
+        progress=progress,
+    )

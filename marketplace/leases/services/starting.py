@@ -1,0 +1,87 @@
+"""From RESERVED to ACTIVE: the node is told to run it, and the platform itself looks whether it can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.events.transitions import WrongState, transition
+from marketplace.leases.models import Lease
+from marketplace.leases.selectors import lease_for_update
+from marketplace.leases.services.escrow import release_unneeded_escrow
+from marketplace.leases.states import LeaseState
+from marketplace.orders.models import Order
+from nodes.agent.protocol import WorkloadSpec
+from nodes.models import Assignment, Card
+from nodes.relay.probe import ProbeFailed, probe_now
+from nodes.services.assignments import assign
+from nodes.services.claims import shorten_claims
+from nodes.states import Seen, Wanted
+
+PROBE_SECONDS = 5.0
+PROBES_AT_ONCE = 8
+Probe = Callable[[str, int, str], None]
+"""(host, port, host key) → None, or ProbeFailed."""
+
+
+def probe_lease(host: str, port: int, host_key: str) -> None:
+    """The real probe: an SSH key exchange through the relay's public port."""
+    probe_now(host, port, host_key, timeout_seconds=PROBE_SECONDS)
+
+
+@transaction.atomic
+def start_lease(*, lease_id: int, now: datetime) -> None:
+    """Tell the node to run it."""
+    lease = lease_for_update(lease_id)
+    if lease.state != LeaseState.RESERVED:
+        return
+    cards = Card.objects.filter(lease_cards__lease=lease)
+    assign(node=lease.node, holder=lease.public_id, cards=cards, spec=_spec(lease.order), now=now)
+    transition(lease, LeaseState.STARTING, now=now)
+
+
+def activate_reachable_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = 100) -> int:
+    """Begin the paid window of every lease whose container runs and answers; returns how many began.
+
+    The probes go over the network, so they run before and outside any transaction.
+    """
+    waiting = list(_running_assignments(limit))
+    with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
+        answers = list(pool.map(lambda each: _answers(each, probe), waiting))
+    reachable = [each.holder for each, answered in zip(waiting, answers, strict=True) if answered]
+    return sum(_activate(holder, now) for holder in reachable)
+
+
+def _running_assignments(limit: int) -> list[Assignment]:
+    starting = Lease.objects.filter(state=LeaseState.STARTING).values("public_id")
+    running = Assignment.objects.filter(wanted=Wanted.RUN, seen=Seen.RUNNING, holder__in=starting, reason="")
+    return list(running.exclude(ssh_host_key="").order_by("pk")[:limit])
+
+
+def _answers(assignment: Assignment, probe: Probe) -> bool:
+    try:
+        probe(settings.RELAY_HOST, assignment.relay_ports[0], assignment.ssh_host_key)
+    except ProbeFailed:
+        return False
+    return True
+
+
+@transaction.atomic
+def _activate(holder: str, now: datetime) -> bool:
+    lease = lease_for_update(public_id=holder)
+    ends_at = now + timedelta(seconds=lease.duration_seconds)
+    try:
+        transition(lease, LeaseState.ACTIVE, now=now, active_at=now, ends_at=ends_at, deadline_at=ends_at)
+    except WrongState:
+        return False  # it was ended while we looked
+    release_unneeded_escrow(lease=lease, now=now)
+    shorten_claims(holder=holder, until=ends_at + timedelta(seconds=settings.TURNAROUND_SECONDS))
+    return True
+
+
+def _spec(order: Order) -> WorkloadSpec:
+    return WorkloadSpec(**order.workload, registry_auth=order.registry_auth)

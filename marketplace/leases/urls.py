@@ -1,0 +1,10 @@
+from django.urls import path
+
+from marketplace.leases.views import EndLeaseView, LeasesView, LeaseUsageView, LeaseView
+
+urlpatterns = [
+    path("leases/", LeasesView.as_view()),
+    path("leases/<str:lease_id>/", LeaseView.as_view()),
+    path("leases/<str:lease_id>/end/", EndLeaseView.as_view()),
+    path("leases/<str:lease_id>/usage/", LeaseUsageView.as_view()),
+]

@@ -1,0 +1,60 @@
+"""Leases over HTTP."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from marketplace.accounts.authentication import caller_of, require
+from marketplace.accounts.roles import Scope
+from marketplace.common import clock
+from marketplace.common.api import page, parse_query
+from marketplace.leases.selectors import lease_of, leases_of
+from marketplace.leases.serializers import LeaseQuery, LeaseShape, UsageShape, lease_json, usage_json
+from marketplace.leases.services.ending import end_by_buyer
+
+
+class LeasesView(APIView):
+    """Leases that the firm bought or sold."""
+
+    @extend_schema(parameters=[LeaseQuery], responses=LeaseShape(many=True))
+    def get(self, request: Request) -> Response:
+        query = parse_query(LeaseQuery, request)
+        firm = caller_of(request).firm
+        leases = leases_of(firm)
+        if state := query.get("state"):
+            leases = leases.filter(state=state)
+        if side := query.get("side"):
+            leases = leases.filter(**{side: firm})
+        return page(leases, query, lambda lease: lease_json(lease, firm))
+
+
+class LeaseView(APIView):
+    """One lease."""
+
+    @extend_schema(responses=LeaseShape)
+    def get(self, request: Request, lease_id: str) -> Response:
+        firm = caller_of(request).firm
+        return Response(lease_json(lease_of(firm, lease_id), firm))
+
+
+class EndLeaseView(APIView):
+    """End a lease early."""
+
+    @extend_schema(request=None, responses=LeaseShape)
+    def post(self, request: Request, lease_id: str) -> Response:
+        caller = caller_of(request)
+        lease_of(caller.firm, lease_id)
+        require(caller, Scope.TRADE)
+        end_by_buyer(firm=caller.firm, public_id=lease_id, actor=caller.actor, now=clock.now())
+        return Response(lease_json(lease_of(caller.firm, lease_id), caller.firm))
+
+
+class LeaseUsageView(APIView):
+    """The numbers behind a lease's charge."""
+
+    @extend_schema(responses=UsageShape)
+    def get(self, request: Request, lease_id: str) -> Response:
+        return Response(usage_json(lease_of(caller_of(request).firm, lease_id)))
