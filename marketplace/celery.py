@@ -13,7 +13,11 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 # name of the task → seconds between two starts; each is idempotent and takes the rows that are due
-BEAT: dict[str, float] = {}
+BEAT: dict[str, float] = {
+    "leases.advance_leases": 1.0,
+    "settlement.settle_leases": 5.0,
+    "listings.close_ended_listings": 30.0,
+}
 # A tick that waited longer than its own interval is dropped: the next one does its work.
 app.conf.beat_schedule = {
     name: {"task": name, "schedule": seconds, "options": {"expires": max(seconds, 2.0)}}
