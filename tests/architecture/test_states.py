@@ -8,7 +8,7 @@ from pathlib import Path
 from django.apps import apps
 
 ROOT = Path(__file__).parents[2]
-WRITES_A_STATE = re.compile(r"\.state = |\.update\([^)]*\bstate=")
+WRITES_A_STATE = re.compile(r"^\s*[\w.]+\.state = |\.update\([^)]*\bstate=")
 
 
 def stateful_models():
