@@ -50,6 +50,7 @@ class Node(models.Model):
     quarantine_reason = models.CharField(max_length=200, blank=True)
     inventory_digest = models.CharField(max_length=16, blank=True)
     inventory = models.JSONField(default=dict)
+    inventory_at = models.DateTimeField(null=True)  # since when the cards stand in this order in the reports
     runtime = models.CharField(max_length=16, default="none")
     agent_version = models.CharField(max_length=32, blank=True)
     enrolled_at = models.DateTimeField()
