@@ -1,0 +1,13 @@
+"""Addresses of the agent's protocol."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from nodes.agent.protocol import ENROL_PATH, INVENTORY_PATH
+from nodes.views.agent import EnrolView, InventoryView
+
+urlpatterns = [
+    path(ENROL_PATH.removeprefix("/"), EnrolView.as_view()),
+    path(INVENTORY_PATH.removeprefix("/"), InventoryView.as_view()),
+]

@@ -1,0 +1,166 @@
+"""What hosts say of their cards: checked, recognised, and one UUID never on two nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.catalogue.recognition import Kind, Recognition
+from marketplace.catalogue.services import recognise
+from marketplace.common.errors import FieldError, Invalid, NotFound
+from marketplace.events.services import record_event
+from marketplace.events.transitions import transition
+from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, inventory_digest
+from nodes.models import Card, CardState, Claim, IdentityConflict, Node
+from nodes.states import Availability, NodeState
+
+UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+MEMORY_MIB_MAX = 2**24
+TEXT_LENGTH_MAX = 200
+RUNTIMES = frozenset({"docker", "podman", "process", "none"})
+
+
+@transaction.atomic
+def record_inventory(*, node_public_id: str, inventory: Inventory, now: datetime) -> None:
+    """Take over what a node's signed inventory says. Raises Invalid for one of a wrong shape."""
+    node = Node.objects.select_for_update().filter(public_id=node_public_id).first()
+    if node is None:
+        raise NotFound
+    apply_inventory(node=node, inventory=checked_inventory(inventory), now=now)
+
+
+def checked_inventory(inventory: Inventory) -> Inventory:
+    """The inventory, or Invalid with every value that no host can have."""
+    wrong = [*_wrong_texts(dataclasses.asdict(inventory), "/inventory"), *_wrong_cards(inventory.cards)]
+    if not inventory.hostname.strip():
+        wrong.append(FieldError("/inventory/hostname", "blank", "a host has a name"))
+    if inventory.runtime not in RUNTIMES:
+        wrong.append(FieldError("/inventory/runtime", "invalid", f"one of {', '.join(sorted(RUNTIMES))}"))
+    if wrong:
+        raise Invalid("the inventory is malformed", code="bad_inventory", errors=tuple(wrong[:20]))
+    return inventory
+
+
+def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
+    """Write the node's columns and its cards; call it with the node locked."""
+    uuids = [card.uuid for card in inventory.cards]
+    if node.inventory_at is None or uuids != uuids_in_order(node):
+        node.inventory_at = now
+    node.inventory = dataclasses.asdict(inventory)
+    node.inventory_digest = inventory_digest(inventory)
+    node.runtime = inventory.runtime
+    node.agent_version = inventory.agent_version[:32]
+    node.save(update_fields=["inventory", "inventory_at", "inventory_digest", "runtime", "agent_version"])
+    places = {uuid: place for place, uuid in enumerate(uuids)}
+    for identity in sorted(inventory.cards, key=lambda card: card.uuid):  # one lock order for all inventories
+        _take_card(node, identity, places[identity.uuid], now)
+
+
+def uuids_in_order(node: Node) -> list[str]:
+    """The node's cards in the order of its reports."""
+    return [card["uuid"] for card in node.inventory.get("cards", [])]
+
+
+def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> None:
+    model, found = recognise(identity)
+    columns = _columns(identity, place, found) | {"gpu_model": model, "node": node, "firm": node.firm}
+    card = Card.objects.select_for_update().select_related("firm").filter(uuid=identity.uuid).first()
+    if card is None:
+        card = Card.objects.create(uuid=identity.uuid, first_seen_at=now, **columns)
+        CardState.objects.create(card=card, since_at=now, reasons=["no_report_yet"])
+        record_event(
+            firm_id=node.firm_id, type="card.seen", subject=card.public_id, data={"node": node.public_id}, now=now
+        )
+    elif card.node_id == node.pk or _may_move(card, node, now):
+        _move_away(card, node, now)
+        Card.objects.filter(pk=card.pk).update(**columns)
+    else:
+        _quarantine_newcomer(card, node, now)
+
+
+def _columns(identity: CardIdentity, place: int, found: Recognition) -> dict[str, Any]:
+    return {
+        "index": place,
+        "memory_mib": identity.memory_total_mib,
+        "is_modified": found.kind == Kind.MODIFIED,
+        "recognition": {
+            "kind": found.kind.value,
+            "confidence": found.confidence.value,
+            "reasons": [reason.value for reason in found.reasons],
+        },
+        "identity": dataclasses.asdict(identity),
+    }
+
+
+def _may_move(card: Card, newcomer: Node, now: datetime) -> bool:
+    """Whether a card may be where it is now seen: the same firm's, silent where it was, and nobody leases it."""
+    if card.firm_id != newcomer.firm_id or Claim.objects.filter(card=card, period__contains=now).exists():
+        return False
+    if card.node is None or card.node.state in {NodeState.LOST, NodeState.RETIRED}:
+        return True
+    silent_after = now - timedelta(seconds=settings.LOST_SECONDS)
+    report = getattr(card.node, "report_state", None)
+    return (report.received_at if report else card.node.enrolled_at) < silent_after
+
+
+def _move_away(card: Card, newcomer: Node, now: datetime) -> None:
+    if card.node_id == newcomer.pk:
+        return
+    CardState.objects.filter(card=card).update(
+        availability=Availability.LOST, reasons=["moved"], since_at=now, observed_at=None, baseline_mib=None
+    )
+    data = {"from": card.node.public_id if card.node else None, "to": newcomer.public_id}
+    record_event(firm_id=newcomer.firm_id, type="card.moved", subject=card.public_id, data=data, now=now)
+
+
+def _quarantine_newcomer(card: Card, newcomer: Node, now: datetime) -> None:
+    """The node with the history keeps the card and goes on trading; an operator decides about the newcomer."""
+    _, is_new = IdentityConflict.objects.get_or_create(
+        card=card, newcomer=newcomer, resolved_at=None, defaults={"seen_at": now}
+    )
+    if newcomer.state != NodeState.QUARANTINED:
+        transition(
+            newcomer,
+            NodeState.QUARANTINED,
+            now=now,
+            reason="identity_conflict",
+            quarantine_reason=f"the card {card.uuid} is on another node, which has the history of it",
+        )
+    if is_new:
+        record_event(firm_id=card.firm_id, type="card.conflict", subject=card.public_id, now=now)
+
+
+def _wrong_cards(cards: list[CardIdentity]) -> list[FieldError]:
+    if len(cards) > CARDS_PER_NODE_MAX:
+        return [FieldError("/inventory/cards", "too_many", f"at most {CARDS_PER_NODE_MAX} cards")]
+    wrong = []
+    for number, card in enumerate(cards):
+        where = f"/inventory/cards/{number}"
+        if not UUID.fullmatch(card.uuid):
+            wrong.append(FieldError(f"{where}/uuid", "invalid", "NVML's UUID, such as GPU-6f2c…"))
+        if not 0 <= card.memory_total_mib <= MEMORY_MIB_MAX:
+            wrong.append(FieldError(f"{where}/memory_total_mib", "invalid", f"0 to {MEMORY_MIB_MAX}"))
+    if len({card.uuid for card in cards}) < len(cards):
+        wrong.append(FieldError("/inventory/cards", "repeated", "one card can't be there twice"))
+    return wrong
+
+
+def _wrong_texts(value: Any, where: str) -> list[FieldError]:
+    """PostgreSQL keeps no NUL, and a text that no host can have would only fill the table."""
+    if isinstance(value, str):
+        is_wrong = len(value) > TEXT_LENGTH_MAX or "\0" in value or not value.isprintable()
+        return [FieldError(where, "invalid", f"at most {TEXT_LENGTH_MAX} printable characters")] if is_wrong else []
+    if isinstance(value, int):
+        too_large = abs(value) >= 2**53
+        return [FieldError(where, "invalid", "the number is too large")] if too_large else []
+    if isinstance(value, dict):
+        return [error for key, each in value.items() for error in _wrong_texts(each, f"{where}/{key}")]
+    if isinstance(value, list):
+        items = enumerate(value[: CARDS_PER_NODE_MAX + 1])
+        return [error for number, each in items for error in _wrong_texts(each, f"{where}/{number}")]
+    return []

@@ -1,0 +1,1 @@
+"""HTTP of nodes: what agents ask, and what a firm sees of its fleet."""

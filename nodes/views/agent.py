@@ -1,0 +1,63 @@
+"""What agents ask of the web process; reports go to the ingest."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from marketplace.common import clock
+from marketplace.common.errors import Invalid
+from nodes.agent import protocol
+from nodes.agent.protocol import EnrolRequest, Inventory, ProtocolError
+from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
+from nodes.services.enrolment import enrol
+from nodes.services.inventory import record_inventory
+
+Message = TypeVar("Message")
+
+
+class EnrolView(APIView):
+    """A host joins with a token."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        wanted = _decode(EnrolRequest, limited_body(request))
+        reply = enrol(request=wanted, address=_address(request), now=clock.now())
+        return Response(json.loads(protocol.encode(reply)), status=201)
+
+
+class InventoryView(APIView):
+    """A node says what cards it has."""
+
+    authentication_classes = [NodeSignature]
+    permission_classes = [IsNode]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        inventory = _decode(Inventory, limited_body(request))
+        record_inventory(node_public_id=node_of(request).public_id, inventory=inventory, now=clock.now())
+        return Response(status=204)
+
+
+def _decode(kind: type[Message], body: bytes) -> Message:
+    try:
+        return protocol.decode(kind, body)
+    except (ProtocolError, RecursionError) as error:
+        raise Invalid(f"not what the protocol says: {error}", code="bad_message") from error
+
+
+def _address(request: Request) -> str:
+    """Where the request came from; behind our own proxy, what that proxy saw."""
+    if settings.SECURE_PROXY_SSL_HEADER and (forwarded := request.headers.get("X-Forwarded-For")):
+        return forwarded.rpartition(",")[2].strip()
+    return str(request.META.get("REMOTE_ADDR", ""))

@@ -1,0 +1,69 @@
+"""Enrolment and inventory over HTTP."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from nacl.signing import SigningKey
+from rest_framework.test import APIClient
+
+from nodes.agent import protocol
+from nodes.models import Node
+from nodes.services.enrolment import create_enrolment_token
+from nodes.states import NodeState
+from tests.factories import NOON, make_firm
+from tests.nodes.builders import card_identity, enrol_request, make_inventory, signed_headers
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def host(frozen):
+    """A key, and the reply to its enrolment."""
+    key = SigningKey.generate()
+    _, text = create_enrolment_token(
+        firm=make_firm(), name="t", uses=1, expires_at=NOON + timedelta(hours=1), now=NOON, addresses=["127.0.0.0/8"]
+    )
+    answer = post(protocol.ENROL_PATH, protocol.encode(enrol_request(text, key, make_inventory())))
+    assert answer.status_code == 201, answer.content
+    return key, protocol.decode(protocol.EnrolReply, answer.content)
+
+
+def post(path, body, headers=None):
+    return APIClient().post(path, body, content_type="application/json", headers=headers or {})
+
+
+def test_a_node_says_anew_what_cards_it_has(host, frozen):
+    key, reply = host
+    body = protocol.encode(make_inventory(card_identity(), card_identity()))
+    headers = signed_headers(key, reply.node, protocol.INVENTORY_PATH, body, frozen.advance(60))
+    assert post(protocol.INVENTORY_PATH, body, headers).status_code == 204
+    assert Node.objects.get().cards.count() == 3  # the first one is known for life
+
+
+@pytest.mark.parametrize("what", ["body", "node", "key", "time", "no headers", "retired"])
+def test_what_the_node_did_not_sign_is_a_401(host, frozen, what):
+    key, reply = host
+    body = protocol.encode(make_inventory())
+    signer = SigningKey.generate() if what == "key" else key
+    at = NOON - timedelta(minutes=11) if what == "time" else NOON
+    name = "node_other" if what == "node" else reply.node
+    headers = signed_headers(signer, name, protocol.INVENTORY_PATH, body, at)
+    if what == "retired":
+        Node.objects.update(state=NodeState.RETIRED)
+    sent = body + b" " if what == "body" else body
+    answer = post(protocol.INVENTORY_PATH, sent, {} if what == "no headers" else headers)
+    assert answer.status_code == 401
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == ("clock_skew" if what in {"time", "no headers"} else "bad_signature")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[[", b'{"token": 1}', b"[" * 100_000])
+def test_a_malformed_enrolment_is_a_400(body):
+    answer = post(protocol.ENROL_PATH, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_message")
+
+
+def test_a_body_that_is_too_large_is_a_413():
+    assert post(protocol.ENROL_PATH, b" " * (protocol.BODY_BYTES_MAX + 1)).status_code == 413
