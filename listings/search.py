@@ -126,15 +126,7 @@ def _offer(ask: AskSupply) -> Offer:
         reclaim_notice_seconds=ask.reclaim_notice_seconds,
         available_until=until,
         observed_at=observed_at,
-        driver_version=_text(ask.inventory.get("driver_version")),
-        cpu_count=_number(ask.inventory.get("cpu_count")),
-        node_memory_mib=_number(ask.inventory.get("memory_mib")),
+        driver_version=ask.driver_version,
+        cpu_count=ask.cpu_count,
+        node_memory_mib=ask.node_memory_mib,
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None

@@ -21,7 +21,8 @@ WITH listing AS (
 )
 SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_hour, l.currency,
        l.window_start_at, l.window_end_at, l.duration_seconds_min, l.duration_seconds_max, l.reclaim_notice_seconds,
-       n.public_id, n.id, n.name, n.region, n.country, n.inventory, g.slug, g.marketing_name,
+       n.public_id, n.id, n.name, n.region, n.country, n.inventory->>'driver_version',
+       (n.inventory->>'cpu_count')::int, (n.inventory->>'memory_mib')::int, g.slug, g.marketing_name,
        c.memory_mib, c.is_modified, c.tier, c.id, s.version, s.observed_at, claims.next_start
 FROM listed x
 JOIN listing l ON l.id = x.listing_id
@@ -71,7 +72,9 @@ class AskSupply:
     node_name: str
     region: str
     country: str
-    inventory: dict[str, object]
+    driver_version: str | None
+    cpu_count: int | None
+    node_memory_mib: int | None
     gpu: str
     gpu_name: str
     memory_mib: int
@@ -94,8 +97,8 @@ def open_supply(*, now: datetime) -> list[AskSupply]:
     groups: dict[tuple[object, ...], list[ListedCard]] = {}
     columns: dict[tuple[object, ...], tuple[object, ...]] = {}
     for row in rows:
-        common, (card, version, observed_at, next_start) = row[:23], row[23:]
-        key = (common[1], common[13], common[20], common[21], common[22])
+        common, (card, version, observed_at, next_start) = row[:25], row[25:]
+        key = (common[1], common[13], common[22], common[23], common[24])
         columns[key] = common
         free_until = min(next_start or common[8], common[8])
         groups.setdefault(key, []).append(ListedCard(card, version, observed_at, free_until))

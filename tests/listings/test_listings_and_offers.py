@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from listings.services import close_ended_listings
+from nodes.models import CardState
+from nodes.states import Availability
+from tests.factories import make_firm
+from tests.hosts import Host
+from tests.market import Market
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def market(frozen) -> Market:
+    return Market(frozen)
+
+
+def offers(market, **query):
+    return market.buyer.get("/api/v1/offers/", query).json()
+
+
+def new_listing(market, **body):
+    end = (market.clock.now() + timedelta(days=1)).isoformat()
+    body = {"ask_per_gpu_hour": "0.400", "window_end_at": end, "open": True} | body
+    return market.seller.post("/api/v1/capacity-listings/", body, format="json")
+
+
+def test_a_pool_offers_every_idle_card_of_its_model(market):
+    market.host(count=3)
+    market.host(count=1, gpu="rtx-4090")
+    assert new_listing(market, pool={"gpu": "h100-sxm5-80gb"}).status_code == 201
+    (offer,) = offers(market)["data"]
+    assert (offer["gpu"], offer["count"]) == ("h100-sxm5-80gb", 3)
+    assert offer["observed_at"] < offer["stale_after"]
+
+
+@pytest.mark.parametrize("availability", [each for each in Availability if each != Availability.IDLE])
+def test_only_idle_cards_are_offered(market, availability):
+    host = market.host(count=1)
+    market.list_cards(host)
+    CardState.objects.update(availability=availability)
+    assert offers(market)["data"] == []
+
+
+def test_an_offer_vanishes_when_the_reports_stop(market):
+    market.list_cards(market.host())
+    assert offers(market)["data"]
+    market.clock.advance(16)
+    assert offers(market)["data"] == []
+
+
+def test_a_leased_card_is_no_longer_offered(market):
+    market.list_cards(market.host(count=2))
+    market.order()
+    assert offers(market)["data"][0]["count"] == 1
+
+
+def test_filters_narrow_and_an_empty_answer_says_which_one_to_give_up(market):
+    market.list_cards(market.host())
+    assert offers(market, gpu="h100-sxm5-80gb", region="eu-north", duration_seconds=3600)["data"]
+    answer = offers(market, region="us-east", gpu="h100-sxm5-80gb")
+    assert answer["data"] == []
+    assert answer["relaxations"] == [
+        {"filter": "region", "offers": 1, "price_per_gpu_hour": {"amount": "0.400000", "currency": "USD"}}
+    ]
+
+
+def test_the_total_is_for_all_cards_and_the_asked_duration(market):
+    market.list_cards(market.host(count=2))
+    (offer,) = offers(market, duration_seconds=3600)["data"]
+    assert offer["total"]["amount"] == "0.800000"
+
+
+def test_an_unknown_filter_is_an_error(market):
+    response = market.buyer.get("/api/v1/offers/", {"colour": "green"})
+    assert (response.status_code, response.json()["code"]) == (400, "unknown_filter")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ask_per_gpu_hour": "0"},
+        {"ask_per_gpu_hour": "-1"},
+        {"ask_per_gpu_hour": "NaN"},
+        {"ask_per_gpu_hour": "1" + "0" * 30},
+        {"ask_per_gpu_hour": "0.0001"},
+        {"window_end_at": "2020-01-01T00:00:00Z"},
+        {"min_duration_seconds": 1},
+        {"min_duration_seconds": 7200, "max_duration_seconds": 3600},
+        {"pool": {"gpu": "no-such-gpu"}},
+        {"pool": None},
+        {"currency": "XXX"},
+    ],
+)
+def test_a_wrong_listing_is_a_clear_400(market, body):
+    response = new_listing(market, **{"pool": {"gpu": "h100-sxm5-80gb"}} | body)
+    assert response.status_code == 400
+    assert response.json()["errors"]
+
+
+def test_somebody_elses_card_or_node_cannot_be_listed(market):
+    other = Host(make_firm(), market.clock.now())
+    assert new_listing(market, cards=[other.cards[0].public_id]).status_code == 404
+    pool = {"gpu": "h100-sxm5-80gb", "nodes": [other.node.public_id]}
+    assert new_listing(market, pool=pool).status_code == 404
+
+
+def test_a_card_is_listed_once_at_a_time(market):
+    host = market.host()
+    first = market.list_cards(host)
+    response = new_listing(market, cards=[host.cards[0].public_id])
+    assert (response.status_code, response.json()["code"]) == (409, "card_already_listed")
+    assert market.seller.post(f"/api/v1/capacity-listings/{first.public_id}/pause/").status_code == 200
+    assert new_listing(market, cards=[host.cards[0].public_id]).status_code == 201
+
+
+def test_a_leased_card_cannot_be_listed_by_name(market):
+    host = market.host(count=1)
+    listing = market.list_cards(host)
+    market.order()
+    market.seller.post(f"/api/v1/capacity-listings/{listing.public_id}/close/")
+    response = new_listing(market, cards=[host.cards[0].public_id])
+    assert (response.status_code, response.json()["code"]) == (409, "card_leased")
+
+
+def test_a_listing_closes_with_its_window(market):
+    listing = market.list_cards(market.host(), window_end_at=market.clock.now() + timedelta(hours=1))
+    market.clock.advance(3601)
+    assert close_ended_listings(now=market.clock.now()) == 1
+    listing.refresh_from_db()
+    assert listing.state == "closed"

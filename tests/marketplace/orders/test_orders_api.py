@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+
+from marketplace.leases.models import Lease
+from marketplace.ledger.selectors import wallet_balances
+from marketplace.orders.models import Order
+from tests.factories import make_firm
+from tests.hosts import HOST_KEY
+from tests.market import USD, Market
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def market(frozen) -> Market:
+    return Market(frozen)
+
+
+def available(firm):
+    return wallet_balances(firm)[0].available_micros
+
+
+def test_a_resting_order_is_tried_again_when_supply_appears(market):
+    response = market.order()
+    assert (response.status_code, response.json()["state"]) == (201, "open")
+    market.list_cards(market.host())
+    market.tick()
+    assert market.buyer.get(f"/api/v1/orders/{response.json()['id']}/").json()["state"] == "filled"
+    assert Lease.objects.get().price_micros_per_gpu_hour == 500_000  # the older side's price
+
+
+def test_an_immediate_order_that_nothing_matches_is_refused_and_refunded(market):
+    response = market.order(time_in_force="ioc")
+    assert (response.status_code, response.json()["code"]) == (409, "no_match")
+    assert available(market.bob) == 100 * USD
+
+
+def test_the_same_key_places_one_order_and_another_body_is_refused(market):
+    first, again = market.order(key="k1"), market.order(key="k1")
+    assert first.json()["id"] == again.json()["id"]
+    assert Order.objects.count() == 1
+    other = market.order(key="k1", count=2)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_cancelled_order_returns_its_money(market):
+    order = market.order().json()["id"]
+    assert available(market.bob) == 95 * USD
+    assert market.buyer.post(f"/api/v1/orders/{order}/cancel/", headers={"Prefer": "wait=0"}).status_code == 202
+    market.tick()
+    assert market.buyer.get(f"/api/v1/orders/{order}/").json()["end_reason"] == "buyer_cancelled"
+    assert available(market.bob) == 100 * USD
+
+
+def test_an_order_ends_when_its_time_is_over(market):
+    order = market.order(time_in_force="gtd", expires_at="2026-11-23T13:00:00Z").json()["id"]
+    market.clock.advance(3601)
+    market.tick()
+    assert market.buyer.get(f"/api/v1/orders/{order}/").json()["state"] == "expired"
+    assert available(market.bob) == 100 * USD
+
+
+def test_a_changed_price_makes_the_quote_stale(market):
+    listing = market.list_cards(market.host())
+    (offer,) = market.buyer.get("/api/v1/offers/").json()["data"]
+    body = {"ask_per_gpu_hour": "0.450"}
+    assert (
+        market.seller.patch(f"/api/v1/capacity-listings/{listing.public_id}/", body, format="json").status_code == 200
+    )
+    response = market.order(offer=offer["id"], gpu=[], max_price_per_gpu_hour="0.400")
+    assert (response.status_code, response.json()["code"]) == (409, "quote_stale")
+
+
+def test_a_preview_returns_the_exact_body_to_post(market):
+    market.list_cards(market.host())
+    body = {"gpu": ["h100-sxm5-80gb"], "duration_seconds": 3600, "image": "fallow/demo", "ssh_public_key": HOST_KEY}
+    preview = market.buyer.post("/api/v1/orders/preview/", body, format="json").json()
+    assert preview["total"] == {"amount": "0.400000", "currency": "USD"}
+    assert preview["is_affordable"]
+    response = market.order(**preview["order"])
+    assert (response.status_code, response.json()["state"]) == (201, "filled")
+
+
+def test_a_preview_of_nothing_says_what_stands_in_the_way(market):
+    market.list_cards(market.host())
+    body = {"gpu": ["h100-sxm5-80gb"], "duration_seconds": 3600, "max_price_per_gpu_hour": "0.100"}
+    preview = market.buyer.post("/api/v1/orders/preview/", body, format="json").json()
+    assert preview["relaxations"][0]["filter"] == "price__lte"
+    assert preview["relaxations"][0]["price_per_gpu_hour"]["amount"] == "0.400000"
+
+
+def test_a_firm_never_trades_with_itself(market):
+    market.list_cards(market.host())
+    assert market.seller.get("/api/v1/offers/").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"max_price_per_gpu_hour": "0"},
+        {"max_price_per_gpu_hour": "-1"},
+        {"max_price_per_gpu_hour": "NaN"},
+        {"max_price_per_gpu_hour": "1e30"},
+        {"max_price_per_gpu_hour": 0.5},
+        {"max_price_per_gpu_hour": "0.0001"},
+        {"max_price_per_gpu_hour": "9" * 31},
+        {"count": 0},
+        {"count": 10**9},
+        {"duration_seconds": 1},
+        {"gpu": ["no-such-gpu"]},
+        {"gpu": []},
+        {"currency": "XXX"},
+        {"ssh_public_key": "not a key"},
+        {"ssh_public_key": HOST_KEY + "\ncommand=evil"},
+        {"time_in_force": "gtd"},
+        {"expires_at": "2020-01-01T00:00:00Z", "time_in_force": "gtd"},
+        {"offer": "forged"},
+        {"no_such_field": 1},
+        {"ports": [0]},
+    ],
+)
+def test_a_wrong_body_is_a_clear_400_and_moves_no_money(market, body):
+    response = market.order(**body)
+    assert response.status_code == 400
+    assert response["Content-Type"].startswith("application/problem+json")
+    assert response.json()["errors"] or response.json()["code"] == "bad_offer"
+    assert available(market.bob) == 100 * USD
+    assert not Order.objects.exists()
+
+
+def test_without_a_key_or_with_too_little_money_nothing_happens(market):
+    headers = {"Idempotency-Key": "k"}
+    body = {"gpu": ["h100-sxm5-80gb"], "duration_seconds": 3600, "max_price_per_gpu_hour": "0.500",
+            "image": "i", "ssh_public_key": HOST_KEY}  # fmt: skip
+    response = market.buyer.post("/api/v1/orders/", body, format="json")
+    assert (response.status_code, response.json()["code"]) == (400, "idempotency_key_required")
+    poor = market.client(make_firm())
+    response = poor.post("/api/v1/orders/", body, format="json", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (409, "insufficient_funds")
+    assert not Order.objects.exists()
+
+
+def test_an_embargoed_firm_cannot_order(market):
+    blocked = market.client(make_firm(country="KP"))
+    response = market.order(blocked)
+    assert (response.status_code, response.json()["code"]) == (403, "compliance_block")
+
+
+def test_what_belongs_to_another_firm_is_not_found(market):
+    order = market.order().json()["id"]
+    stranger = market.client(make_firm())
+    assert stranger.get(f"/api/v1/orders/{order}/").status_code == 404
+    assert stranger.post(f"/api/v1/orders/{order}/cancel/").status_code == 404
+
+
+def test_a_key_without_the_scope_may_look_and_not_touch(market):
+    reader = market.client(market.bob, "read")
+    assert reader.get("/api/v1/orders/").status_code == 200
+    assert market.order(reader).status_code == 403
+
+
+def test_nobody_gets_in_without_a_key(market):
+    market.buyer.credentials(HTTP_AUTHORIZATION="Bearer fal_live_" + "x" * 36)
+    assert market.buyer.get("/api/v1/orders/").status_code == 401
+    market.buyer.credentials()
+    assert market.buyer.get("/api/v1/orders/").status_code in (401, 403)
