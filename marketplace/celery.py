@@ -17,6 +17,7 @@ BEAT: dict[str, float] = {
     "leases.advance_leases": 1.0,
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,
+    "payments.expire_deposits": 3600,
 }
 # A tick that waited longer than its own interval is dropped: the next one does its work.
 app.conf.beat_schedule = {

@@ -116,10 +116,12 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "marketplace.common.middleware.RequestIdMiddleware",
+    "marketplace.common.middleware.RateHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketplace.common.middleware.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -188,7 +190,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "marketplace.common.api.problem_handler",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "marketplace.common.openapi.FallowSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["marketplace.common.rate.TokenBucket"],
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
 }
@@ -202,6 +205,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 
 # Nothing of value waits in Redis: tasks are wake-ups, rows are the queue.
@@ -242,7 +247,15 @@ INGEST_WAITING_REPORTS_MAX = env_int("INGEST_WAITING_REPORTS_MAX", 20_000)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
 COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
+API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at once
+API_PER_SECOND = env_int("API_PER_SECOND", 100)
 CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
+
+# The operator's bank account for wires; what is empty is not shown.
+WIRE_ACCOUNT_HOLDER = env("WIRE_ACCOUNT_HOLDER", "")
+WIRE_IBAN = env("WIRE_IBAN", "")
+WIRE_BIC = env("WIRE_BIC", "")
+DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime
 
-from marketplace.accounts.models import Firm
-from marketplace.accounts.services import FirmDetails, create_firm
+from rest_framework.test import APIClient
+
+from marketplace.accounts.models import Firm, User
+from marketplace.accounts.roles import Scope
+from marketplace.accounts.services import FirmDetails, add_member, create_api_key, create_firm, create_user
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
@@ -33,3 +36,25 @@ def fund(firm: Firm, micros: int, currency: str = "USD") -> None:
         legs=[Leg(clearing, -micros), Leg(wallet, micros)],
         now=NOON,
     )
+
+
+def make_key(firm: Firm, *scopes: str) -> str:
+    """The text of a new key of the firm."""
+    return create_api_key(firm=firm, name="test", scopes=scopes or ("read",), now=NOON)[1]
+
+
+def make_person(firm: Firm | None = None, role: str = "owner", *, is_operator: bool = False) -> User:
+    """Somebody who can sign in, with a role in the firm if there is one."""
+    user = create_user(
+        email=f"person{next(_numbers)}@example.com", password="correct horse battery", is_operator=is_operator
+    )
+    if firm is not None:
+        add_member(firm=firm, user=user, role=role, actor="test", now=NOON)
+    return user
+
+
+def api_of(firm: Firm, *scopes: str) -> APIClient:
+    """A client that sends a key of the firm; every scope unless some are named."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_key(firm, *(scopes or Scope.values))}")
+    return client

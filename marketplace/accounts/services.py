@@ -69,12 +69,30 @@ def create_firm(*, details: FirmDetails, now: datetime) -> Firm:
 
 @transaction.atomic
 def add_member(*, firm: Firm, user: User, role: str, actor: str, now: datetime) -> Membership:
-    """Give a person a role in the firm, or another role than before."""
+    """Give a person a role in the firm, or another role than before. A firm keeps at least one owner."""
+    owners = list(Membership.objects.select_for_update().filter(firm=firm, role=Role.OWNER).order_by("pk"))
+    if role != Role.OWNER and [each.user_id for each in owners] == [user.pk]:
+        raise Conflict("a firm keeps at least one owner", code="last_owner")
     membership, _ = Membership.objects.update_or_create(
         firm=firm, user=user, defaults={"role": role}, create_defaults={"role": role, "created_at": now}
     )
     record_event(firm_id=firm.pk, type="member.set", subject=user.public_id, actor=actor, data={"role": role}, now=now)
     return membership
+
+
+@transaction.atomic
+def set_member(
+    *, firm: Firm, email: str, role: str, now: datetime, actor: str, password: str | None = None
+) -> Membership:
+    """Give a role to the person with this address; `password` makes a sign-in for somebody who has none.
+
+    Raises Conflict: `no_such_person` or `last_owner`.
+    """
+    user = User.objects.filter(email__iexact=email).first()
+    if user is None and password is None:
+        raise Conflict("nobody signs in with this address: give a first password", code="no_such_person")
+    user = user or create_user(email=email, password=password or "")
+    return add_member(firm=firm, user=user, role=role, actor=actor, now=now)
 
 
 @transaction.atomic
@@ -99,6 +117,7 @@ def create_api_key(
     now: datetime,
     user: User | None = None,
     expires_at: datetime | None = None,
+    actor: str = "",
 ) -> tuple[ApiKey, str]:
     """A key and its text; the text can't be had again."""
     unknown = sorted(set(scopes) - set(Scope.values))
@@ -115,7 +134,7 @@ def create_api_key(
         created_at=now,
         expires_at=expires_at,
     )
-    actor = user.public_id if user else "system"
+    actor = actor or (user.public_id if user else "system")
     record_event(firm_id=firm.pk, type="api_key.created", subject=key.public_id, actor=actor, now=now)
     return key, text
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 from django.http import Http404, HttpRequest
+from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.common.errors import DomainError, FieldError, Invalid, NotAllowed, NotFound, Unauthorised
+from marketplace.common.errors import (
+    DomainError,
+    FieldError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    TooMany,
+    Unauthorised,
+    Unavailable,
+)
 from marketplace.common.money import Money, format_micros, parse_micros
 
+log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=models.Model)
 
 PAGE_LIMIT_DEFAULT = 50
@@ -45,8 +59,8 @@ def problem_handler(error: Exception, context: Mapping[str, Any]) -> Response | 
     response = Response(problem(domain_error, request.META.get("fallow.request_id", "")), status=domain_error.status)
     response.content_type = "application/problem+json"
     wait = getattr(error, "wait", None)
-    if wait:
-        response["Retry-After"] = str(int(wait))
+    if wait or domain_error.status == 503:
+        response["Retry-After"] = str(math.ceil(wait or 5))
     if domain_error.status == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response
@@ -64,6 +78,11 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             return Unauthorised(str(error.detail))
         case PermissionDenied() | exceptions.PermissionDenied():
             return NotAllowed(str(getattr(error, "detail", error)) or "this is not allowed")
+        case exceptions.Throttled():
+            return TooMany("too many requests: wait as long as Retry-After says")
+        case OperationalError() | InterfaceError():
+            log.error("the database is away", exc_info=error)
+            return Unavailable("the database is away, nothing was changed: try again")
         case exceptions.APIException():
             domain_error = DomainError(str(error.detail), code=str(error.default_code))
             domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
@@ -116,6 +135,7 @@ def parse_query(shape: type[serializers.Serializer[Any]], request: Request) -> d
     return parse(shape, data)
 
 
+@extend_schema_field({"type": "string", "pattern": r"^\d{1,12}(\.\d{1,6})?$", "example": "0.40"})
 class MicrosField(serializers.Field[int, Any, str, int]):
     """A decimal string in the API, integer micros inside. `tick` asks for a multiple, `positive` for more than zero."""
 
@@ -166,19 +186,51 @@ class PageQuery(serializers.Serializer[Any]):
     cursor = serializers.CharField(required=False)
 
 
-def page(
-    rows: models.QuerySet[Row], query: Mapping[str, Any], show: Callable[[Row], Any], *, newest_first: bool = True
-) -> Response:
-    """One page in primary-key order, without COUNT or OFFSET."""
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """Some rows of a list, and where the next ones begin."""
+
+    rows: list[Row]
+    next_cursor: str | None
+
+
+def take_page(rows: models.QuerySet[Row], query: Mapping[str, Any], *, newest_first: bool = True) -> Page[Row]:
+    """The rows of one page in primary-key order, without COUNT or OFFSET."""
     if cursor := query.get("cursor"):
         key = decode_cursor(cursor)
         rows = rows.filter(pk__lt=key) if newest_first else rows.filter(pk__gt=key)
     limit = int(query["limit"])
     found = list(rows.order_by("-pk" if newest_first else "pk")[: limit + 1])
-    has_more = len(found) > limit
-    found = found[:limit]
-    next_cursor = encode_cursor(found[-1].pk) if has_more else None
-    return Response({"data": [show(row) for row in found], "next_cursor": next_cursor, "has_more": has_more})
+    return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
+
+
+def paged(taken: Page[Row], show: Callable[[Row], Any]) -> Response:
+    """The answer of a list."""
+    return Response(
+        {
+            "data": [show(row) for row in taken.rows],
+            "next_cursor": taken.next_cursor,
+            "has_more": taken.next_cursor is not None,
+        }
+    )
+
+
+def page(
+    rows: models.QuerySet[Row], query: Mapping[str, Any], show: Callable[[Row], Any], *, newest_first: bool = True
+) -> Response:
+    """One page of a list, each row shown by itself."""
+    return paged(take_page(rows, query, newest_first=newest_first), show)
+
+
+def page_shape(name: str, shape: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """The documented shape of a list."""
+    fields = {
+        "data": shape(many=True),
+        "next_cursor": serializers.CharField(allow_null=True),
+        "has_more": serializers.BooleanField(),
+    }
+    made: serializers.Serializer[Any] = inline_serializer(name, fields)
+    return made
 
 
 def encode_cursor(value: Any) -> str:

@@ -65,6 +65,12 @@ class Unprocessable(DomainError):
     status, code, title = 422, "idempotency_key_reused", "Unprocessable"
 
 
+class TooMany(DomainError):
+    """The caller asks faster than it may."""
+
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+
 class Unavailable(DomainError):
     """A part that the answer needs is away; try again."""
 

@@ -75,17 +75,18 @@ def statement(*, firm: Firm, kind: AccountKind | None, currency: str | None) -> 
 
 
 def balances_after(entries: Iterable[Entry]) -> dict[int, int]:
-    """Entry id → the balance of its account just after it."""
+    """Entry id → the balance of its account just after it. Postings lock the account, so ids are in their order."""
     by_id = {entry.pk: entry for entry in entries}
     if not by_id:
         return {}
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT e.id, (SELECT sum(b.amount_micros) FROM ledger_entry b
-                          WHERE b.account_id = e.account_id AND b.id <= e.id)::bigint
-            FROM ledger_entry e WHERE e.id = ANY(%s)
+            SELECT id, after FROM (
+                SELECT id, sum(amount_micros) OVER (PARTITION BY account_id ORDER BY id)::bigint AS after
+                FROM ledger_entry WHERE account_id = ANY(%s) AND id <= %s
+            ) entries WHERE id = ANY(%s)
             """,
-            [list(by_id)],
+            [list({entry.account_id for entry in by_id.values()}), max(by_id), list(by_id)],
         )
         return dict(cursor.fetchall())

@@ -1,0 +1,80 @@
+"""Finding deposits and the gateways that take them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from marketplace.accounts.models import Firm
+from marketplace.common.errors import FieldError, Invalid, NotFound
+from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
+from marketplace.payments.models import Deposit
+from marketplace.payments.states import DepositState
+from marketplace.payments.wire import WireGateway
+
+GATEWAYS: dict[str, PaymentGateway] = {gateway.name: gateway for gateway in (WireGateway(),)}
+
+
+def gateway_named(name: str) -> PaymentGateway:
+    """A gateway by its name; Invalid for an unknown one."""
+    if name not in GATEWAYS:
+        raise Invalid(
+            f"gateways are {', '.join(sorted(GATEWAYS))}",
+            code="unknown_gateway",
+            errors=(FieldError("/gateway", "unknown", "there is no such gateway"),),
+        )
+    return GATEWAYS[name]
+
+
+def instructions_for(deposit: Deposit) -> Instructions | None:
+    """How to pay, as long as the money is waited for. May talk to the gateway: call it outside transactions."""
+    if deposit.state != DepositState.CREATED:
+        return None
+    return gateway_named(deposit.gateway).start_deposit(
+        DepositRequest(
+            deposit_id=deposit.public_id,
+            reference=deposit.reference,
+            currency=deposit.currency,
+            amount_micros=deposit.amount_micros,
+        )
+    )
+
+
+def deposits_of(firm: Firm) -> QuerySet[Deposit]:
+    """The firm's deposits."""
+    return Deposit.objects.filter(firm=firm)
+
+
+def deposit_of(firm: Firm, public_id: str) -> Deposit:
+    """One deposit of the firm; NotFound when it is not theirs."""
+    deposit = deposits_of(firm).filter(public_id=public_id).first()
+    if deposit is None:
+        raise NotFound
+    return deposit
+
+
+def any_deposit(public_id: str) -> Deposit:
+    """One deposit of any firm: for operators."""
+    deposit = Deposit.objects.filter(public_id=public_id).first()
+    if deposit is None:
+        raise NotFound
+    return deposit
+
+
+def waiting_deposits() -> QuerySet[Deposit]:
+    """What operators look at: money that is announced and not seen, oldest first."""
+    return Deposit.objects.filter(state=DepositState.CREATED).select_related("firm").order_by("pk")
+
+
+def overdue_deposits(now: datetime) -> QuerySet[Deposit]:
+    """Deposits whose money never came."""
+    return Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now).order_by("pk")
+
+
+def deposit_for_update(public_id: str) -> Deposit:
+    """One deposit, locked until the end of the transaction."""
+    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=public_id).first()
+    if deposit is None:
+        raise NotFound
+    return deposit

@@ -1,0 +1,143 @@
+"""Deposits: announced by a firm, confirmed by an operator, and only then money in the wallet."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.accounts.models import Firm, User
+from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
+from marketplace.events.services import once, record_event
+from marketplace.events.transitions import WrongState, transition
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for
+from marketplace.ledger.services import Leg, post
+from marketplace.payments.models import Deposit
+from marketplace.payments.reference import new_reference
+from marketplace.payments.selectors import deposit_for_update, deposit_of, gateway_named, overdue_deposits
+from marketplace.payments.states import DepositState
+
+OPEN_DEPOSITS_MAX = 50  # per firm
+EXPIRE_AT_ONCE = 200  # per tick
+
+
+def start_deposit(
+    *,
+    firm: Firm,
+    currency: str,
+    amount_micros: int,
+    idempotency_key: str | None,
+    now: datetime,
+    gateway: str = "wire",
+    actor: str = "system",
+) -> tuple[Deposit, bool]:
+    """Announce money; returns the deposit and whether it is new. No money moves yet.
+
+    Raises Invalid for what the gateway does not take and Conflict when too many wait already.
+    """
+    _check_taken(gateway, currency, amount_micros)
+    body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
+
+    def make() -> str:
+        return str(_create(firm, gateway, currency, amount_micros, actor, now).public_id)
+
+    public_id, is_new = once(firm_id=firm.pk, key=idempotency_key, body=body, now=now, make=make)
+    return deposit_of(firm, public_id), is_new
+
+
+@transaction.atomic
+def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposit:
+    """The money is there: move it from outside into the wallet, once however often this is called.
+
+    Raises NotAllowed unless `operator` is one, NotFound, and WrongState for a cancelled deposit.
+    """
+    if not (operator.is_operator and operator.is_active):
+        raise NotAllowed("only an operator confirms deposits", code="operators_only")
+    deposit = deposit_for_update(deposit_id)
+    if deposit.state == DepositState.CONFIRMED:
+        return deposit
+    transition(
+        deposit,
+        DepositState.CONFIRMED,
+        now=now,
+        actor=operator.public_id,
+        data={"amount_micros": deposit.amount_micros, "currency": deposit.currency},
+        confirmed_at=now,
+        confirmed_by=operator,
+    )
+    _move_into_wallet(deposit, now)
+    return deposit
+
+
+@transaction.atomic
+def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "system") -> Deposit:
+    """The firm will not pay after all. Raises NotFound, and WrongState when the money was there first."""
+    deposit = deposit_of(firm, deposit_id)
+    transition(deposit, DepositState.CANCELLED, now=now, actor=actor, reason="cancelled_by_firm")
+    return deposit
+
+
+def expire_deposits(*, now: datetime) -> int:
+    """Stop waiting for what never came; returns how many. An operator can still confirm a late wire."""
+    expired = 0
+    for deposit in overdue_deposits(now)[:EXPIRE_AT_ONCE]:
+        with contextlib.suppress(WrongState):
+            transition(deposit, DepositState.EXPIRED, now=now, reason="not_paid")
+            expired += 1
+    return expired
+
+
+def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
+    can = gateway_named(gateway).capabilities()
+    if currency not in can.currencies:
+        raise Invalid(
+            f"{gateway} takes {', '.join(sorted(can.currencies))}",
+            code="unknown_currency",
+            errors=(FieldError("/currency", "unknown", "this currency is not taken"),),
+        )
+    if amount_micros <= 0 or amount_micros % can.tick_micros:
+        raise Invalid(
+            "the amount is not a positive multiple of the currency's smallest unit",
+            code="bad_amount",
+            errors=(FieldError("/amount", "tick", "give at most two places"),),
+        )
+
+
+def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+    if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
+        raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
+    deposit = Deposit.objects.create(
+        firm=firm,
+        currency=currency,
+        amount_micros=amount_micros,
+        gateway=gateway,
+        reference=new_reference(),
+        created_at=now,
+        expires_at=now + timedelta(days=settings.DEPOSIT_DAYS),
+    )
+    record_event(
+        firm_id=firm.pk,
+        type="deposit.created",
+        subject=deposit.public_id,
+        actor=actor,
+        data={"amount_micros": amount_micros, "currency": currency, "reference": deposit.reference},
+        now=now,
+    )
+    return deposit
+
+
+def _move_into_wallet(deposit: Deposit, now: datetime) -> None:
+    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=deposit.currency, ref=deposit.gateway)
+    wallet = account_for(firm=deposit.firm, kind=AccountKind.WALLET, currency=deposit.currency)
+    post(
+        ref=f"deposit:{deposit.public_id}",
+        code=Code.DEPOSIT,
+        legs=[Leg(outside, -deposit.amount_micros), Leg(wallet, deposit.amount_micros)],
+        now=now,
+        subject=deposit.public_id,
+        data={"reference": deposit.reference},
+    )

@@ -1,0 +1,24 @@
+"""States of a deposit; the table is the only moves there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import models
+
+
+class DepositState(models.TextChoices):
+    """CREATED waits for the money. A wire that arrives after EXPIRED can still be confirmed: the money is there."""
+
+    CREATED = "created", "Waiting for the money"
+    CONFIRMED = "confirmed", "Confirmed"
+    CANCELLED = "cancelled", "Cancelled"
+    EXPIRED = "expired", "Expired"
+
+
+DEPOSIT_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    DepositState.CREATED: frozenset({DepositState.CONFIRMED, DepositState.CANCELLED, DepositState.EXPIRED}),
+    DepositState.CONFIRMED: frozenset(),
+    DepositState.CANCELLED: frozenset(),
+    DepositState.EXPIRED: frozenset({DepositState.CONFIRMED}),
+}

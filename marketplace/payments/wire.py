@@ -1,0 +1,36 @@
+"""The manual wire: the firm pays to a bank account, an operator sees the money and confirms."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from marketplace.common.money import format_micros
+from marketplace.payments.gateway import Capabilities, DepositRequest, Instructions
+
+CENT_MICROS = 10_000
+
+
+class WireGateway:
+    """Needs no service of anybody's, so it is always there."""
+
+    name = "wire"
+
+    def capabilities(self) -> Capabilities:
+        """Every currency of the market, in cents."""
+        return Capabilities(
+            currencies=frozenset(settings.CURRENCIES), tick_micros=CENT_MICROS, confirmed_by_operator=True
+        )
+
+    def start_deposit(self, request: DepositRequest) -> Instructions:
+        """The transfer form; the reference tells the operator whose money it is."""
+        details = (
+            ("account_holder", settings.WIRE_ACCOUNT_HOLDER),
+            ("iban", settings.WIRE_IBAN),
+            ("bic", settings.WIRE_BIC),
+            ("amount", f"{format_micros(request.amount_micros, places=2)} {request.currency}"),
+            ("reference", request.reference),
+        )
+        return Instructions(
+            summary="Send one transfer with exactly this reference; an operator confirms it when it has arrived.",
+            details=tuple((label, value) for label, value in details if value),
+        )

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import path
+
+from marketplace import urls
+from marketplace.common import hints, rate
+from tests.factories import api_of, make_firm
+
+
+def explode(_):
+    raise RuntimeError("boom")
+
+
+class Broken:
+    """Addresses with one view that raises."""
+
+    handler500 = urls.handler500
+    urlpatterns = [path("api/v1/broken/", explode)]
+
+
+@pytest.mark.parametrize("address", ["/api/v1/nothing/", "/api/", "/agent/v1/nothing"])
+def test_an_unknown_address_is_a_problem(address):
+    answer = Client().get(address, headers={"X-Request-Id": "abc"})
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+    assert (answer.json()["code"], answer.json()["request_id"], answer["X-Request-Id"]) == ("not_found", "abc", "abc")
+
+
+def test_our_own_mistake_is_a_problem_without_details(settings, caplog):
+    settings.ROOT_URLCONF = Broken
+    answer = Client(raise_request_exception=False).get("/api/v1/broken/")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "boom" not in answer.content.decode()
+    assert "boom" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_body_that_is_too_large_is_a_problem():
+    body = b'{"name":"' + b"x" * 2_000_000 + b'"}'
+    client = api_of(make_firm())
+    client.raise_request_exception = False
+    answer = client.generic("POST", "/api/v1/api-keys/", body, content_type="application/json")
+    assert answer.status_code in {400, 413}
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"', b"\xff", b'{"a":NaN}'])
+def test_a_body_that_is_not_an_object_is_a_problem(body):
+    answer = api_of(make_firm()).generic("POST", "/api/v1/api-keys/", body, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.django_db
+def test_an_unchanged_answer_is_not_sent_again():
+    client = api_of(make_firm())
+    first = client.get("/api/v1/firm/")
+    again = client.get("/api/v1/firm/", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.django_db
+def test_a_caller_that_is_too_fast_is_told_to_wait(settings):
+    settings.API_BURST, settings.API_PER_SECOND = 3, 0.001
+    client, other = api_of(make_firm()), api_of(make_firm())
+    answers = [client.get("/api/v1/firm/") for _ in range(4)]
+    assert [each.status_code for each in answers] == [200, 200, 200, 429]
+    assert [each["RateLimit-Remaining"] for each in answers] == ["2", "1", "0", "0"]
+    assert int(answers[3]["Retry-After"]) >= 1
+    assert answers[3].json()["code"] == "rate_limited"
+    assert other.get("/api/v1/firm/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_without_redis_nobody_is_refused(settings):
+    settings.API_BURST = 1
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    hints.connection.cache_clear()
+    client = api_of(make_firm())
+    assert [client.get("/api/v1/firm/").status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_a_full_bucket_has_nothing_to_wait_for(settings):
+    settings.API_BURST, settings.API_PER_SECOND = 10, 5
+    assert rate.rate_headers(10)["RateLimit-Reset"] == "0"
+    assert rate.rate_headers(3)["RateLimit-Reset"] == "2"
+
+
+@pytest.mark.django_db
+def test_it_is_ready_with_both_servers():
+    assert Client().get("/healthz").json() == {"status": "alive"}
+    assert Client().get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.django_db
+def test_readiness_names_what_is_away(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    hints.connection.cache_clear()
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["redis"]) == (503, "Redis does not answer")
+    assert "database" not in answer.json()
+
+
+@pytest.mark.django_db
+def test_readiness_counts_missing_migrations():
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'payments'")
+    answer = Client().get("/readyz")
+    assert answer.status_code == 503
+    assert "migrations" in answer.json()["database"]

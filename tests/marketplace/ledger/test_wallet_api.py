@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for
+from marketplace.ledger.services import Leg, post
+from tests.factories import NOON, api_of, fund, make_firm
+
+WALLET, ESCROW = AccountKind.WALLET, AccountKind.ESCROW
+
+
+def money(amount, currency="USD"):
+    return {"amount": amount, "currency": currency}
+
+
+def hold(firm, micros, ref):
+    wallet = account_for(firm=firm, kind=WALLET, currency="USD")
+    escrow = account_for(firm=firm, kind=ESCROW, currency="USD", ref=ref)
+    legs = [Leg(wallet, -micros), Leg(escrow, micros)]
+    post(ref=f"order:{ref}", code=Code.ORDER_ESCROW, legs=legs, now=NOON, subject=ref, data={"hours": 10})
+
+
+@pytest.mark.django_db
+def test_the_wallet_shows_each_currency():
+    alice = make_firm()
+    fund(alice, 10_000_000)
+    fund(alice, 7, "EUR")
+    hold(alice, 4_000_000, "ord_1")
+    assert api_of(alice).get("/api/v1/wallet/").json()["data"] == [
+        {"currency": "EUR", "available": money("0.000007", "EUR"), "reserved": money("0.000000", "EUR")}
+        | {"earnings": money("0.000000", "EUR")},
+        {"currency": "USD", "available": money("6.000000"), "reserved": money("4.000000")}
+        | {"earnings": money("0.000000")},
+    ]
+
+
+@pytest.mark.django_db
+def test_the_statement_has_a_balance_on_each_line_and_pages_through_all():
+    alice, bob = make_firm(), make_firm()
+    for firm in (alice, bob):
+        fund(firm, 10_000_000)
+    for number in range(4):
+        hold(alice, 1_000_000, f"ord_{number}")
+    client, lines, cursor = api_of(alice), [], None
+    while True:
+        query = {"kind": "wallet", "limit": 2} | ({"cursor": cursor} if cursor else {})
+        answer = client.get("/api/v1/wallet/statement/", query).json()
+        lines += answer["data"]
+        cursor = answer["next_cursor"]
+        assert answer["has_more"] == (cursor is not None)
+        if cursor is None:
+            break
+    balances = [line["balance_after"]["amount"] for line in lines]
+    assert balances == ["6.000000", "7.000000", "8.000000", "9.000000", "10.000000"]
+    assert lines[0]["subject"] == "ord_3"
+    assert lines[0]["data"] == {"hours": 10}
+    assert lines[0]["code"] == "order_escrow"
+    assert lines[0]["journal"].startswith("jrn_")
+
+
+@pytest.mark.django_db
+def test_the_statement_is_a_table_too():
+    alice = make_firm()
+    fund(alice, 5_000_000)
+    answer = api_of(alice).get("/api/v1/wallet/statement/?format=csv")
+    assert answer["Content-Type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    assert [(row["amount"], row["currency"], row["balance_after"]) for row in rows] == [("5.000000", "USD", "5.000000")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("query", ["kind=clearing", "colour=red", "cursor=%21", "limit=0", "limit=201"])
+def test_it_refuses_a_filter_that_it_does_not_know(query):
+    answer = api_of(make_firm()).get(f"/api/v1/wallet/statement/?{query}")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
