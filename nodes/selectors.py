@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nodes.models import IngestClock, Node
+from nodes.models import Assignment, IngestClock, Node
+from nodes.states import Wanted
 
 
 def last_sign_of_life(node: Node) -> datetime:
@@ -12,3 +13,8 @@ def last_sign_of_life(node: Node) -> datetime:
     heard = node.last_seen_at or node.enrolled_at
     up_since = IngestClock.objects.values_list("up_since_at", flat=True).first()
     return max(heard, up_since) if up_since else heard
+
+
+def running_assignment(holder: str) -> Assignment | None:
+    """What should run for a lease now, with its node; None when nothing should."""
+    return Assignment.objects.select_related("node").filter(holder=holder, wanted=Wanted.RUN).first()
