@@ -133,6 +133,7 @@ ROOT_URLCONF = "marketplace.urls"
 WSGI_APPLICATION = "marketplace.wsgi.application"
 APPEND_SLASH = True
 AUTH_USER_MODEL = "accounts.User"
+CSRF_FAILURE_VIEW = "marketplace.storefront.views.errors.csrf_failed"
 LOGIN_URL = "storefront:sign-in"
 LOGIN_REDIRECT_URL = "storefront:home"
 LOGOUT_REDIRECT_URL = "storefront:home"
@@ -162,6 +163,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "marketplace.storefront.context.storefront",
             ],
         },
     }
@@ -262,7 +264,6 @@ COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
 RELAY_PORT = env_int("RELAY_PORT", 2222)
-RELAY_BIND = env("RELAY_BIND", "127.0.0.1")  # where the relay listens for nodes and buyers
 RELAY_PORTS = env("RELAY_PORTS", "20000-29999")
 RELAY_HOST_KEY_FILE = env("RELAY_HOST_KEY_FILE", str(BASE_DIR / ".local" / "relay_host_key"))
 DEMO = env_bool("FALLOW_DEMO", False)

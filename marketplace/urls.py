@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("listings.urls")),
     path("api/v1/", include("marketplace.orders.urls")),
     path("api/v1/", include("marketplace.leases.urls")),
+    path("", include("marketplace.storefront.urls")),
 ]
 handler400 = views.bad_request
 handler403 = views.forbidden

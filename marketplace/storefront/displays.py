@@ -1,0 +1,78 @@
+"""How states look: a tone, an icon and words. Colour never says anything alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """`tone` is a CSS class, `icon` a name in `icons.ICONS`."""
+
+    tone: str
+    icon: str
+    text: str
+
+
+UNKNOWN = Display("", "ring", "")
+STATES: dict[str, dict[str, Display]] = {
+    "lease": {
+        "reserved": Display("busy moving", "moving", "Reserved"),
+        "starting": Display("busy moving", "moving", "Starting"),
+        "active": Display("good", "check", "Active"),
+        "ending": Display("wait", "moving", "Ending"),
+        "ended": Display("", "dot", "Ended"),
+        "failed": Display("bad", "cross", "Failed"),
+    },
+    "order": {
+        "open": Display("busy", "clock", "Open"),
+        "filled": Display("good", "check", "Filled"),
+        "cancelled": Display("", "cross", "Cancelled"),
+        "expired": Display("", "clock", "Expired"),
+        "rejected": Display("bad", "cross", "Rejected"),
+    },
+    "listing": {
+        "draft": Display("", "ring", "Draft"),
+        "open": Display("good", "check", "Open"),
+        "paused": Display("wait", "pause", "Paused"),
+        "closed": Display("", "dot", "Closed"),
+    },
+    "node": {
+        "pending": Display("wait", "clock", "Waiting for the first report"),
+        "online": Display("good", "check", "Online"),
+        "lost": Display("bad", "warning", "No reports"),
+        "quarantined": Display("bad", "warning", "Quarantined"),
+        "retired": Display("", "dot", "Retired"),
+    },
+    "availability": {
+        "idle": Display("good", "sprout", "Idle"),
+        "leased": Display("busy", "check", "Leased"),
+        "contended": Display("bad", "warning", "Contended"),
+        "owner_used": Display("", "dot", "Used by you"),
+        "draining": Display("wait", "pause", "Draining"),
+        "unhealthy": Display("bad", "warning", "Unhealthy"),
+        "ghost": Display("wait", "warning", "Ghost load"),
+        "lost": Display("bad", "cross", "No reports"),
+    },
+    "deposit": {
+        "created": Display("wait", "clock", "Awaiting confirmation"),
+        "awaiting": Display("wait", "clock", "Awaiting confirmation"),
+        "pending": Display("wait", "clock", "Awaiting confirmation"),
+        "confirmed": Display("good", "check", "Confirmed"),
+        "paid": Display("good", "check", "Confirmed"),
+        "rejected": Display("bad", "cross", "Rejected"),
+        "failed": Display("bad", "cross", "Failed"),
+        "cancelled": Display("", "cross", "Cancelled"),
+    },
+    "tier": {
+        "declared": Display("", "ring", "Declared"),
+        "measured": Display("good", "check", "Measured"),
+        "attested": Display("good", "shield", "Attested"),
+    },
+}
+
+
+def display_of(kind: str, value: str) -> Display:
+    """The look of a state; an unknown one is shown by its name."""
+    found = STATES.get(kind, {}).get(str(value))
+    return found or Display(UNKNOWN.tone, UNKNOWN.icon, str(value).replace("_", " ").capitalize())

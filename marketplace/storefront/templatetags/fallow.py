@@ -1,0 +1,107 @@
+"""What our templates can say: money, times, states and icons."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from marketplace.common import clock
+from marketplace.storefront import wording
+from marketplace.storefront.displays import Display, display_of
+from marketplace.storefront.icons import ICONS
+
+register = template.Library()
+register.filter("duration", wording.duration)
+register.filter("memory", wording.memory)
+register.filter("words", wording.words)
+register.filter("amount", wording.amount)
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> SafeString:
+    """An inline icon; without a label screen readers skip it."""
+    drawing = mark_safe(ICONS[name])  # noqa: S308  # our own constant
+    hidden = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
+    return format_html(
+        '<svg class="icon" viewBox="0 0 20 20" fill="none" stroke="currentColor" stroke-width="1.6" '
+        'stroke-linecap="round" stroke-linejoin="round" focusable="false" {}>{}</svg>',
+        hidden,
+        drawing,
+    )
+
+
+@register.simple_tag
+def money(micros: int | None, currency: str) -> SafeString:
+    """An amount with its currency."""
+    return format_html('<span class="money">{} {}</span>', wording.amount(micros), currency)
+
+
+@register.simple_tag
+def price(micros: int | None, currency: str) -> SafeString:
+    """A price per GPU-hour, with its unit."""
+    return format_html(
+        '<span class="money">{} {}<span class="muted small"> / GPU-h</span></span>', wording.amount(micros), currency
+    )
+
+
+@register.simple_tag
+def when(at: datetime | None, kind: str = "ago") -> SafeString:
+    """A time relative to now, the exact time behind it; `left` for a deadline."""
+    if at is None:
+        return mark_safe('<span class="muted">never</span>')
+    exact = at.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{} UTC" data-relative="{}">{}</time>',
+        exact.isoformat(),
+        exact.strftime("%Y-%m-%d %H:%M:%S"),
+        kind,
+        wording.relative(at, clock.now(), kind),
+    )
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString:
+    """The exact time, in UTC."""
+    if at is None:
+        return mark_safe('<span class="muted">–</span>')
+    exact = at.astimezone(UTC)
+    return format_html(
+        '<time class="number" datetime="{}">{} UTC</time>', exact.isoformat(), exact.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+@register.inclusion_tag("storefront/parts/state.html")
+def state(kind: str, value: str) -> dict[str, Display]:
+    """A state as a badge with icon and text."""
+    return {"display": display_of(kind, value)}
+
+
+@register.inclusion_tag("storefront/parts/command.html")
+def command(name: str, text: str, label: str = "Copy", wrap: bool = False) -> dict[str, Any]:
+    """A command line with a copy button; `name` is unique in its page."""
+    return {"name": name, "text": text, "label": label, "wrap": wrap}
+
+
+@register.simple_tag(takes_context=True)
+def current(context: dict[str, Any], *names: str) -> SafeString:
+    """`aria-current="page"` when the page is one of these URL names."""
+    request: HttpRequest | None = context.get("request")
+    match = getattr(request, "resolver_match", None)
+    return mark_safe('aria-current="page"') if match and match.url_name in names else mark_safe("")
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: str | int | None) -> str:
+    """The page's query string with some parameters changed; None takes one away."""
+    parameters = context["request"].GET.copy()
+    for name, value in changes.items():
+        if value is None:
+            parameters.pop(name, None)
+        else:
+            parameters[name] = str(value)
+    return f"?{parameters.urlencode()}"

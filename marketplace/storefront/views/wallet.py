@@ -1,0 +1,122 @@
+"""Balances, statements and money on its way in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from marketplace.accounts.authentication import Caller, require
+from marketplace.accounts.roles import Scope
+from marketplace.common import clock
+from marketplace.common.errors import DomainError
+from marketplace.common.ids import random_text
+from marketplace.ledger.models import FIRM_KINDS, AccountKind
+from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
+from marketplace.payments.selectors import deposit_of, deposits_of, instructions_for
+from marketplace.payments.services import cancel_deposit, start_deposit
+from marketplace.payments.states import DepositState
+from marketplace.storefront.forms.base import AmountField, PageForm
+from marketplace.storefront.forms.buying import currency_choices
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first
+
+CENT_MICROS = 10_000
+DEPOSITS_SHOWN = 10
+
+
+class DepositForm(PageForm):
+    """How much, in which currency."""
+
+    amount = AmountField(label="Amount", tick_micros=CENT_MICROS)
+    currency = forms.ChoiceField(label="Currency", choices=currency_choices)
+
+
+@require_http_methods(["GET", "POST"])
+@firm_page
+def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """What there is, what is held for orders, what was earned, and the newest deposits."""
+    form = DepositForm(request.POST or None)
+    if form.is_valid() and (deposit_id := _start(request, caller, form)):
+        return redirect("storefront:deposit", deposit_id)
+    context = {
+        "form": form,
+        "key": request.POST.get("key") or random_text(24),
+        "balances": wallet_balances(caller.firm) or [WalletBalances(settings.CURRENCIES[0], 0, 0, 0)],
+        "deposits": deposits_of(caller.firm).order_by("-pk")[:DEPOSITS_SHOWN],
+        "may_pay": Scope.FINANCE in caller.scopes,
+    }
+    return render(request, "storefront/money/wallet.html", context, status=FORM_REFUSED if form.errors else 200)
+
+
+@require_safe
+@firm_page
+def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
+    """How to pay, and whether the money has come."""
+    deposit = deposit_of(caller.firm, deposit_id)
+    context = {
+        "deposit": deposit,
+        "instructions": instructions_for(deposit),
+        "is_waiting": deposit.state == DepositState.CREATED,
+        "may_pay": Scope.FINANCE in caller.scopes,
+    }
+    response = render(request, "storefront/money/deposit.html", context)
+    if request.headers.get("HX-Request") and request.GET.get("seen") != deposit.state:
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@firm_page
+def deposit_cancel(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
+    """The money will not come."""
+    require(caller, Scope.FINANCE)
+    try:
+        cancel_deposit(firm=caller.firm, deposit_id=deposit_id, now=clock.now(), actor=caller.actor)
+        messages.success(request, "The deposit is cancelled.")
+    except DomainError as error:
+        messages.error(request, error.detail)
+    return redirect("storefront:wallet")
+
+
+@require_safe
+@firm_page
+def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Every movement of the firm's money, with the balance after it."""
+    kinds = {str(kind): kind for kind in (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS)}
+    kind = kinds.get(request.GET.get("account", "wallet"), AccountKind.WALLET)
+    assert kind in FIRM_KINDS
+    currency = request.GET.get("currency", settings.CURRENCIES[0])
+    page = newest_first(statement(firm=caller.firm, kind=kind, currency=currency), request)
+    after = balances_after(page.rows)
+    rows: list[dict[str, Any]] = [{"entry": entry, "after": after[entry.pk]} for entry in page.rows]
+    context = {
+        "page": page,
+        "rows": rows,
+        "account": str(kind),
+        "currency": currency,
+        "currencies": settings.CURRENCIES,
+        "accounts": [(each.value, each.label) for each in kinds.values()],
+    }
+    return render(request, "storefront/money/statement.html", context)
+
+
+def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:
+    require(caller, Scope.FINANCE)
+    try:
+        deposit, _ = start_deposit(
+            firm=caller.firm,
+            currency=form.cleaned_data["currency"],
+            amount_micros=form.cleaned_data["amount"],
+            idempotency_key=f"page-{request.POST.get('key', '')}",
+            now=clock.now(),
+            actor=caller.actor,
+        )
+    except DomainError as error:
+        blame(form, error)
+        return ""
+    return str(deposit.public_id)

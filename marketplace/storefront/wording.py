@@ -1,0 +1,59 @@
+"""Numbers, times and money as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from marketplace.common.money import format_micros
+
+PLACES_MIN = 2
+
+
+def amount(micros: int | None) -> str:
+    """`12.50`, `0.4025`: at least two places, no needless zeros after them."""
+    if micros is None:
+        return "–"
+    whole, _, fraction = format_micros(micros).partition(".")
+    grouped = f"{abs(int(whole)):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    sign = "\N{MINUS SIGN}" if micros < 0 else ""
+    return f"{sign}{grouped}.{fraction.rstrip('0').ljust(PLACES_MIN, '0')}"
+
+
+def span(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`: one unit, rounded down."""
+    for below, unit, name in ((60, 1, "s"), (3600, 60, "min"), (172_800, 3600, "h")):
+        if seconds < below:
+            return f"{int(seconds // unit)} {name}"
+    return f"{int(seconds // 86_400)} d"
+
+
+def duration(seconds: int | None) -> str:
+    """`1 h 30 min`: two units at most."""
+    if seconds is None:
+        return "–"
+    parts = []
+    for unit, name in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, seconds = divmod(int(seconds), unit)
+        if number:
+            parts.append(f"{number} {name}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def relative(at: datetime, now: datetime, kind: str) -> str:
+    """`12 s ago`, `in 3 h`, or with kind "left" `4 min left`. assets/src/times.js keeps it true in the browser."""
+    seconds = (at - now).total_seconds()
+    if kind == "left":
+        return "time is up" if seconds <= 0 else f"{span(seconds)} left"
+    if seconds > 0:
+        return f"in {span(seconds)}"
+    return "now" if seconds > -1 else f"{span(-seconds)} ago"
+
+
+def memory(mib: int | None) -> str:
+    """`80 GiB` from MiB, rounded to what is written on the box."""
+    return "–" if mib is None else f"{round(mib / 1024)} GiB"
+
+
+def words(code: str) -> str:
+    """`owner_reclaimed` → `Owner reclaimed`."""
+    return str(code).replace("_", " ").replace(":", ": ").strip().capitalize()

@@ -1,0 +1,48 @@
+"""Every page answers to whom it should, and to nobody else."""
+
+import pytest
+from django.urls import reverse
+
+pytestmark = pytest.mark.django_db
+
+PUBLIC = ("home", "offers", "sign-in", "sign-up")
+OF_A_FIRM = (
+    "orders", "leases", "fleet", "listings", "listing-new", "wallet", "statement", "members", "keys",
+)  # fmt: skip
+
+
+def url(name, *args):
+    return reverse(f"storefront:{name}", args=args)
+
+
+@pytest.fixture
+def buyer(client, scene):
+    client.force_login(scene.buyer)
+    return client
+
+
+@pytest.fixture
+def seller(client, scene):
+    client.force_login(scene.seller)
+    return client
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_anybody_sees_the_public_pages(client, scene, name):
+    response = client.get(url(name))
+    assert response.status_code == 200
+    assert b"<h1" in response.content
+
+
+@pytest.mark.parametrize("name", OF_A_FIRM)
+def test_the_pages_of_a_firm_ask_strangers_to_sign_in(client, name):
+    response = client.get(url(name))
+    assert response.status_code == 302
+    assert response["Location"].startswith(url("sign-in"))
+
+
+@pytest.mark.parametrize("name", OF_A_FIRM)
+@pytest.mark.parametrize("who", ["buyer", "seller"])
+def test_members_see_the_pages_of_their_firm(client, scene, who, name):
+    client.force_login(getattr(scene, who))
+    assert client.get(url(name)).status_code == 200
