@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import json
 import types
@@ -349,13 +350,18 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 def _build_dataclass(kind: type, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), where)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = {each.name for each in dataclasses.fields(kind)}
     known = {key: _build(hints[key], each, f"{where}.{key}") for key, each in value.items() if key in names}
     try:
         return kind(**known)
     except TypeError as error:
         raise ProtocolError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _without_none(kind: Any) -> Any:
