@@ -1,16 +1,7 @@
-"""Buyers' workloads on a seller's host."""
+"""Buyers' workloads on this host, behind `api.Workloads`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from nodes.agent.workloads.opening import open_workloads
 
-from nodes.agent.config import Config
-from nodes.agent.workloads.api import MemoryUsed, Workloads
-from nodes.agent.workloads.none import NoWorkloads
-
-
-def open_workloads(
-    config: Config, on_change: Callable[[], None], *, memory_used_mib: MemoryUsed | None = None
-) -> Workloads:
-    """The workloads of this host by `config.runtime`."""
-    return NoWorkloads(on_change)
+__all__ = ["open_workloads"]

@@ -25,6 +25,11 @@ class Ed25519Key:
         """A new key from the operating system's randomness."""
         return cls(secrets.token_bytes(32))
 
+    @classmethod
+    def from_dropbear(cls, data: bytes) -> Ed25519Key:
+        """The key of a file that `dropbear_private` made."""
+        return cls(data[-64:-32])
+
     @property
     def public_line(self) -> str:
         """`ssh-ed25519 AAAA…` without a comment."""

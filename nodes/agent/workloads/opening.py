@@ -1,0 +1,93 @@
+"""Which runtime this host has, and the leases on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from nodes.agent.config import Config
+from nodes.agent.hooks import HookFailed, run_hooks
+from nodes.agent.protocol import FailureReason
+from nodes.agent.workloads import process
+from nodes.agent.workloads.api import MemoryUsed, Workloads
+from nodes.agent.workloads.docker import DockerRuntime
+from nodes.agent.workloads.engine import Engine, EngineError
+from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.none import NoWorkloads
+from nodes.agent.workloads.openssh import Ed25519Key
+from nodes.agent.workloads.podman import PodmanRuntime
+from nodes.agent.workloads.process import ProcessRuntime
+from nodes.agent.workloads.runtime import Runtime, RuntimeFailure
+from nodes.agent.workloads.settings import RunHooks, Settings
+from nodes.agent.workloads.verify import PROC_DRIVER
+
+DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
+PODMAN_SOCKETS = (Path("/run/podman/podman.sock"),)
+
+
+def open_workloads(
+    config: Config,
+    on_change: Callable[[], None],
+    *,
+    memory_used_mib: MemoryUsed | None = None,
+    node_seed: Callable[[], bytes] | None = None,
+    proc_driver: Path = PROC_DRIVER,
+) -> Workloads:
+    """The leases of this host, as `api.OpenWorkloads` says; `node_seed` gives the 32 bytes of the enrolment key."""
+    runtime = find_runtime(config)
+    if runtime is None:
+        return NoWorkloads(on_change)
+    settings = Settings(
+        folder=config.state_dir,
+        node_key=lambda: Ed25519Key(node_seed() if node_seed else _seed_on_disk(config.state_dir)),
+        simulated=config.simulator is not None,
+        memory_used_mib=memory_used_mib,
+        run_hooks=_hooks(config),
+        proc_driver=proc_driver,
+    )
+    return LeaseManager(runtime, settings, on_change)
+
+
+def find_runtime(config: Config) -> Runtime | None:
+    """The runtime that the settings name, or the first that this host has."""
+    if config.runtime == "process":
+        return ProcessRuntime(config.state_dir / "processes")
+    if config.runtime == "none":
+        return None
+    for path in _sockets(config):
+        engine = Engine(path)
+        try:
+            about = engine.get("/version")
+        except EngineError:
+            continue
+        return PodmanRuntime(engine) if _is_podman(about) else DockerRuntime(engine)
+    stands_in = config.runtime == "auto" and process.allowed()
+    return ProcessRuntime(config.state_dir / "processes") if stands_in else None
+
+
+def _sockets(config: Config) -> Sequence[Path]:
+    if config.engine_socket is not None:
+        return [config.engine_socket]
+    places = {"docker": DOCKER_SOCKETS, "podman": PODMAN_SOCKETS}.get(config.runtime, DOCKER_SOCKETS + PODMAN_SOCKETS)
+    return [path for path in places if path.is_socket()]
+
+
+def _is_podman(about: Mapping[str, object]) -> bool:
+    return "podman" in str(about.get("Components", "")).lower()
+
+
+def _hooks(config: Config) -> RunHooks:
+    def run(event: str, values: dict[str, str]) -> None:
+        try:
+            run_hooks(config.hooks_dir, event, values, seconds=config.hook_seconds)
+        except HookFailed as error:
+            raise RuntimeFailure(FailureReason.OWNER_HOOK_FAILED, str(error)) from error
+
+    return run
+
+
+def _seed_on_disk(state_dir: Path) -> bytes:
+    try:
+        return (state_dir / "node.key").read_bytes()[:32]
+    except OSError as error:
+        raise RuntimeFailure(FailureReason.RELAY_UNAVAILABLE, f"the node's key can't be read: {error}") from error

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodes.agent.config import Config
+from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
+from nodes.agent.workloads import open_workloads
+from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.process import find_sshd
+from nodes.agent.workloads.store import LeaseStore, Record, boot_id
+from nodes.relay.probe import probe_now
+from tests.nodes.agent.workloads.host import GPU, Acks, Buyer, run_command
+from tests.nodes.relay.conftest import RunningRelay, wait_until
+
+pytestmark = pytest.mark.skipif(find_sshd() is None, reason="needs OpenSSH's sshd (package openssh-server)")
+
+Open = Callable[[], LeaseManager]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("FALLOW_ALLOW_PROCESS_RUNTIME", "1")
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)  # the sshd's unprivileged user reads its files below pytest's private folder
+    script = tmp_path / "simulator.json"
+    script.write_text("{}")
+    return Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", runtime="process", simulator=script)
+
+
+@pytest.fixture
+def open_host(config: Config, relay: RunningRelay) -> Iterator[Open]:
+    """Opens the host's leases as an agent does at its start; whatever is left at the end is stopped."""
+    managers: list[LeaseManager] = []
+
+    def start() -> LeaseManager:
+        seed = relay.node_key.seed
+        manager = open_workloads(config, lambda: None, memory_used_mib=lambda uuid: 300, node_seed=lambda: seed)
+        managers.append(manager)
+        manager.recover()
+        return manager
+
+    yield start
+    for each in managers:
+        each.stop_all(FailureReason.OWNER_STOPPED)
+    wait_until(lambda: not any(each.statuses() for each in managers), "the leases to end", 30)
+
+
+@pytest.fixture
+def buyer(tmp_path: Path) -> Buyer:
+    return Buyer(tmp_path / "buyer")
+
+
+def test_a_buyer_logs_in_through_the_relay_as_an_unprivileged_user(
+    open_host: Open, relay: RunningRelay, buyer: Buyer
+) -> None:
+    manager = open_host()
+    acks = Acks(manager)
+    (endpoint,) = relay.lease("lse_1")
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), relays=[endpoint]))
+    running = acks.wait(Phase.RUNNING)
+    assert running.gpus_seen == [GPU]
+    assert running.ssh_host_key and running.ssh_user
+    probe_now("127.0.0.1", endpoint.listen_port, running.ssh_host_key)
+    done = buyer.ssh(running.ssh_user, running.ssh_host_key, endpoint.listen_port, "id -u; echo $FALLOW_GPUS")
+    assert done.stdout.split() == [str(65534 if os.geteuid() == 0 else os.geteuid()), GPU], done.stderr
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), wanted="stop"))
+    assert acks.wait(Phase.STOPPED).memory_at_baseline is True
+    assert manager.statuses() == []
+    assert acks.phases()[-2:] == [Phase.STOPPING, Phase.STOPPED]
+
+
+def test_nothing_starts_without_the_owners_word(open_host: Open, buyer: Buyer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FALLOW_ALLOW_PROCESS_RUNTIME")
+    manager = open_host()
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
+    failed = Acks(manager).wait(Phase.FAILED)
+    assert failed.reason is FailureReason.ENGINE_UNAVAILABLE
+    assert "FALLOW_ALLOW_PROCESS_RUNTIME" in (failed.detail or "")
+
+
+def test_a_killed_agents_lease_is_found_again_and_keeps_its_host_key(
+    open_host: Open, relay: RunningRelay, buyer: Buyer
+) -> None:
+    manager = open_host()
+    (endpoint,) = relay.lease("lse_1")
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), relays=[endpoint])
+    manager.apply(command)
+    before = Acks(manager).wait(Phase.RUNNING)
+    after = open_host()  # the first one's threads are abandoned, as by a crash; its tunnel is taken over
+    again = Acks(after).wait(Phase.RUNNING)
+    assert again.ssh_host_key == before.ssh_host_key
+    assert [status.phase for status in after.statuses()] == [Phase.RUNNING]
+
+
+def test_an_agent_killed_mid_start_starts_the_lease_again(
+    open_host: Open, config: Config, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    LeaseStore(config.state_dir / "leases").save(Record(command, Phase.STARTING, boot_id(), "lse_1"))
+    Acks(open_host()).wait(Phase.RUNNING)
+
+
+def test_a_lease_that_ended_is_not_started_again_by_a_repeated_command(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    acks = Acks(manager)
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    manager.apply(command)
+    acks.wait(Phase.RUNNING)
+    manager.stop("lse_1", FailureReason.OWNER_STOPPED)
+    assert acks.wait(Phase.STOPPED).reason is FailureReason.OWNER_STOPPED
+    wait_until(lambda: manager.statuses() == [], "the thread to end")
+    for host in (manager, open_host()):
+        host.apply(command)
+        assert host.statuses() == []
+        assert [ack.phase for ack in host.drain_acks()] == [Phase.STOPPED]
+
+
+def test_a_stop_of_a_lease_that_never_was_here_is_acked_once(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), wanted="stop")
+    manager.apply(command)
+    manager.apply(command)
+    assert [(ack.phase, ack.memory_at_baseline) for ack in manager.drain_acks()] == [(Phase.STOPPED, True)]
+
+
+def test_a_newer_epoch_ends_the_older_lease_first_and_an_older_one_is_refused(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    acks = Acks(manager)
+    spec = WorkloadSpec("fallow/demo", buyer.key.public_line)
+    manager.apply(run_command(spec, lease="lse_1", epoch=4))
+    acks.wait(Phase.RUNNING, "lse_1")
+    manager.apply(run_command(spec, lease="lse_2", epoch=5))
+    acks.wait(Phase.RUNNING, "lse_2")
+    assert acks.phases("lse_1")[-1] is Phase.STOPPED
+    manager.apply(run_command(spec, lease="lse_3", epoch=3))
+    assert acks.wait(Phase.FAILED, "lse_3").reason is FailureReason.STALE_EPOCH
+    assert [status.id for status in manager.statuses()] == ["lse_2"]
+
+
+def test_its_processes_are_the_leases_and_this_test_is_not(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
+    Acks(manager).wait(Phase.RUNNING)
+    listed = subprocess.run(["pgrep", "-f", "processes/lse_1/sshd_config"], capture_output=True, text=True, check=True)
+    assert all(manager.is_lease_pid(int(pid)) for pid in listed.stdout.split())
+    assert not manager.is_lease_pid(os.getpid())
+
+
+def test_an_unreachable_relay_fails_the_lease_on_the_hosts_account(
+    open_host: Open, relay: RunningRelay, buyer: Buyer
+) -> None:
+    manager = open_host()
+    object.__setattr__(manager._host, "settings", dataclasses.replace(manager._host.settings, tunnel_seconds=1.0))
+    (endpoint,) = relay.lease("lse_1")
+    relay.leases.by_user.clear()
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), relays=[endpoint]))
+    failed = Acks(manager).wait(Phase.FAILED)
+    assert failed.reason is FailureReason.RELAY_UNAVAILABLE
+    assert "Permission denied" in (failed.detail or "")
+
+
+def test_a_line_break_in_the_buyers_key_adds_no_second_key(open_host: Open, buyer: Buyer, config: Config) -> None:
+    manager = open_host()
+    sneaky = f"{buyer.key.public_line} me\nssh-ed25519 AAAAother"
+    manager.apply(run_command(WorkloadSpec("fallow/demo", sneaky)))
+    Acks(manager).wait(Phase.RUNNING)
+    assert (config.state_dir / "processes/lse_1/authorized_keys").read_text() == buyer.key.public_line + "\n"
