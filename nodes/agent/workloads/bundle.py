@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from nodes.agent.protocol import FailureReason
@@ -32,6 +33,7 @@ PROGRAMS = {
 }
 PACKAGES = "dropbear-bin openssh-sftp-server openssh-client rsync"
 
+_building = threading.Lock()
 _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+) \(0x[0-9a-f]+\)")
 
 
@@ -44,9 +46,10 @@ def build_bundle(folder: Path) -> Path:
         raise RuntimeFailure(FailureReason.ENGINE_UNAVAILABLE, detail)
     programs = {name: path for name, path in found.items() if path is not None}
     target = folder / f"bundle-{_digest(programs)}"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _build(target, programs)
+    with _building:
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _build(target, programs)
     return target
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads.access import prepare_access
@@ -38,6 +38,7 @@ class Host:
     store: LeaseStore
     emit: Callable[[Ack], None]
     make_room: Callable[[AssignmentCommand], None]  # stops older epochs on these cards; raises RuntimeFailure
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)  # from the look for room to the container
 
 
 class LeaseRun:
@@ -54,6 +55,7 @@ class LeaseRun:
         self._host_key = adopted.host_key if adopted else ""
         self._gpus_seen: list[str] = sorted(adopted.epochs) if adopted else []
         self._progress = -1
+        self._announced = False
         self._thread = threading.Thread(target=self._run, name=f"lease {self.command.lease}", daemon=True)
 
     @property
@@ -107,15 +109,16 @@ class LeaseRun:
         runtime, spec = self._host.runtime, self._spec()
         self._enter(Phase.PULLING, progress_percent=0)
         runtime.pull(spec.image, spec.registry_auth, self._pulled)
-        self._go_on()
-        self._host.make_room(self.command)
+        plan = self._plan(spec)
         self._enter(Phase.STARTING)
-        self._remember_baseline()
+        with self._host.one_at_a_time:
+            self._go_on()
+            self._host.make_room(self.command)
+            self._remember_baseline()
+            self.record.container = runtime.create(plan)
+        self._host.store.save(self.record)
         self._host.settings.run_hooks("lease-start", self._hook_values())
         self._go_on()
-        plan = self._plan(spec)
-        self.record.container = runtime.create(plan)
-        self._host.store.save(self.record)
         runtime.start(self.record.container)
         self._wait_for_sshd()
         self._gpus_seen = verify_gpus(runtime, self.record.container, plan, self._host.settings.proc_driver)
@@ -196,15 +199,21 @@ class LeaseRun:
         next_disk_check = time.monotonic()
         while not self._stop.is_set():
             container = self._inspect_running()
+            if self._adopted is not None:
+                self._announce()  # it ran all along; its tunnel may take a while to come back
             if self._tunnel is None and self.command.relays:
                 self._dial(container)
-            if self.phase is not Phase.RUNNING:
-                self._enter(Phase.RUNNING)
+            self._announce()
             if time.monotonic() >= next_disk_check:
                 self._check_disk()
                 next_disk_check = time.monotonic() + self._host.settings.disk_check_seconds
             self._stop.wait(self._host.settings.watch_seconds)
         raise Stopped
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._enter(Phase.RUNNING)
 
     def _dial(self, container: Container) -> None:
         ports = [container.ssh_port]

@@ -167,7 +167,6 @@ class LeaseManager:
 
     def _adopt(self, record: Record, container: Container) -> None:
         record.container = container.id
-        record.phase = Phase.STARTING  # until it is seen running, which acks RUNNING again
         self._begin(LeaseRun(self._host, record, adopted=container))
 
     def _finish(self, record: Record, container: Container | None) -> None:

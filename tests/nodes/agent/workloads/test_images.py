@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from nodes.agent.protocol import FailureReason
+from nodes.agent.workloads.access import one_line
+from nodes.agent.workloads.engine import EngineError
+from nodes.agent.workloads.images import _note, _percent, full_name, image_reason
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("manifest for a/b:1 not found: manifest unknown", FailureReason.IMAGE_NOT_FOUND),
+        ("pull access denied for a/b, repository does not exist or may require login", FailureReason.IMAGE_NOT_FOUND),
+        ("unauthorized: authentication required", FailureReason.IMAGE_DENIED),
+        ("write /var/lib/x: no space left on device", FailureReason.IMAGE_TOO_LARGE),
+        ("dial tcp 1.2.3.4:443: i/o timeout", FailureReason.ENGINE_UNAVAILABLE),
+    ],
+)
+def test_an_engines_words_become_the_reason_of_whoever_can_mend_it(message: str, reason: FailureReason) -> None:
+    assert image_reason(EngineError(500, message)) is reason
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("ubuntu", "docker.io/library/ubuntu:latest"),
+        ("fallow/demo", "docker.io/fallow/demo:latest"),
+        ("localhost/x:1", "localhost/x:1"),
+        ("127.0.0.1:5000/x", "127.0.0.1:5000/x:latest"),
+        ("ghcr.io/a/b@sha256:0", "ghcr.io/a/b@sha256:0"),
+    ],
+)
+def test_a_short_name_is_read_as_docker_pull_reads_it(short: str, full: str) -> None:
+    assert full_name(short) == full
+
+
+def test_progress_is_the_share_of_bytes_of_every_layer_so_far() -> None:
+    layers: dict[str, tuple[int, int]] = {}
+    _note(layers, {"id": "a", "progressDetail": {"current": 100, "total": 100}})
+    _note(layers, {"id": "b", "progressDetail": {"current": 50, "total": 300}})
+    _note(layers, {"status": "Waiting"})
+    assert _percent(layers) == 37
+
+
+def test_an_image_beyond_the_limit_is_given_up_while_it_is_pulled() -> None:
+    with pytest.raises(EngineError) as caught:
+        _note({}, {"id": "a", "progressDetail": {"current": 1, "total": 10**12}})
+    assert image_reason(caught.value) is FailureReason.IMAGE_TOO_LARGE
+
+
+def test_options_before_a_buyers_key_are_refused() -> None:
+    with pytest.raises(ValueError, match="not a public key"):
+        one_line('command="/bin/sh" ssh-ed25519 AAAA')
