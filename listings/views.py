@@ -106,7 +106,7 @@ class ListingView(APIView):
 class ListingActionView(APIView):
     """POST …/open/, …/pause/, …/close/."""
 
-    @extend_schema(request=None, responses=ListingShape)
+    @extend_schema(request=None, responses=ListingShape, operation_id="capacity_listings_act")
     def post(self, request: Request, listing_id: str, action: str) -> Response:
         caller = caller_of(request)
         listing_of(caller.firm, listing_id)

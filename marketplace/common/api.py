@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError, models
+from django.db import DataError, InterfaceError, OperationalError, models
 from django.http import Http404, HttpRequest
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
@@ -80,6 +80,9 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             return NotAllowed(str(getattr(error, "detail", error)) or "this is not allowed")
         case exceptions.Throttled():
             return TooMany("too many requests: wait as long as Retry-After says")
+        case DataError():
+            log.error("a value got as far as the database", exc_info=error)
+            return Invalid("a value is too large or has a character that can't be stored")
         case OperationalError() | InterfaceError():
             log.error("the database is away", exc_info=error)
             return Unavailable("the database is away, nothing was changed: try again")

@@ -39,7 +39,11 @@ class ProblemShape(serializers.Serializer[Any]):
 
 
 class FallowSchema(AutoSchema):
-    """Adds the refusal to every operation."""
+    """Adds the refusal to every operation, and calls a shape by what it is the shape of."""
+
+    def _get_serializer_name(self, *arguments: Any, **options: Any) -> str:
+        name: str = super()._get_serializer_name(*arguments, **options)
+        return name.replace("Shape", "")
 
     def get_operation(self, *arguments: Any, **options: Any) -> dict[str, Any] | None:
         operation: dict[str, Any] | None = super().get_operation(*arguments, **options)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from marketplace.accounts.authentication import ApiKeyAuthentication, Caller, caller_of, require
+from marketplace.accounts.authentication import ApiKeyAuthentication, Caller, caller_of, require, session_caller
 from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.api import page, parse, parse_query
@@ -90,9 +90,10 @@ def _operator_for(request: Request, public_id: str) -> User:
     if isinstance(request.user, User) and request.user.is_operator:
         any_deposit(public_id)
         return request.user
-    if not isinstance(request.auth, Caller):
+    caller = request.auth if isinstance(request.auth, Caller) else session_caller(request._request)
+    if caller is None:
         raise Unauthorised("sign in as an operator")
-    deposit_of(request.auth.firm, public_id)
+    deposit_of(caller.firm, public_id)
     raise NotAllowed("only an operator confirms deposits", code="operators_only")
 
 

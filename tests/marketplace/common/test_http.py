@@ -53,6 +53,12 @@ def test_a_body_that_is_not_an_object_is_a_problem(body):
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", ["/api/v1/leases/a%00b/", "/api/v1/orders/a%00b/", "/api/v1/deposits/a%00b/"])
+def test_an_address_with_a_nul_is_refused(address):
+    assert api_of(make_firm()).get(address).status_code in {400, 404}
+
+
 @pytest.mark.django_db
 def test_an_unchanged_answer_is_not_sent_again():
     client = api_of(make_firm())

@@ -1,0 +1,128 @@
+"""Every address with an object in it, and what to put there. A new route needs its line here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import URLResolver, get_resolver
+
+from marketplace.accounts.models import Firm
+from marketplace.accounts.services import create_api_key
+from marketplace.leases.models import Lease
+from marketplace.payments.services import start_deposit
+from tests.factories import NOON, make_person
+from tests.market import Market
+
+METHODS = ("get", "post", "put", "patch", "delete")
+# Open to everybody: what they name belongs to nobody.
+PUBLIC_ROUTES = {"gpu-models/<slug:slug>/"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """An address below /api/v1/ and the methods it takes."""
+
+    pattern: str
+    methods: tuple[str, ...]
+
+    @property
+    def has_object(self) -> bool:
+        return "<" in self.pattern
+
+    def address(self, **names: str) -> str:
+        """The address with the placeholders filled in."""
+        return "/api/v1/" + re.sub(r"<\w+:(\w+)>", lambda found: names[found[1]], self.pattern)
+
+    def documented(self) -> str:
+        """The address as the document writes it."""
+        return "/api/v1/" + re.sub(r"<\w+:(\w+)>", r"{\1}", self.pattern)
+
+
+class World:
+    """A leased card of Alice's, Bob's order, and everything else that a firm can have."""
+
+    def __init__(self, clock: Any) -> None:
+        market = Market(clock)
+        self.alice, self.bob = market.alice, market.bob
+        self.host = market.host()
+        self.listing = market.list_cards(self.host)
+        self.order_id = market.order().json()["id"]
+        self.lease = Lease.objects.get()
+        self.person = make_person(self.bob)
+        self.key = create_api_key(firm=self.bob, name="x", scopes=["read"], now=NOON)[0]
+        self.deposit = start_deposit(
+            firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
+        )[0]
+
+
+def _bobs(**names: Callable[[World], str]) -> Callable[[World], tuple[Firm, dict[str, str]]]:
+    return lambda world: (world.bob, {name: value(world) for name, value in names.items()})
+
+
+def _alices(**names: Callable[[World], str]) -> Callable[[World], tuple[Firm, dict[str, str]]]:
+    return lambda world: (world.alice, {name: value(world) for name, value in names.items()})
+
+
+_MEMBER = _bobs(public_id=lambda world: world.person.public_id)
+_KEY = _bobs(public_id=lambda world: world.key.public_id)
+_DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
+_ORDER = _bobs(order_id=lambda world: world.order_id)
+_LEASE = _bobs(lease_id=lambda world: world.lease.public_id)
+_LISTING = {"listing_id": lambda world: world.listing.public_id}
+
+# route → the firm that may ask, and the names that fill the address
+OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
+    "members/<slug:public_id>/": _MEMBER,
+    "api-keys/<slug:public_id>/": _KEY,
+    "deposits/<slug:public_id>/": _DEPOSIT,
+    "deposits/<slug:public_id>/cancel/": _DEPOSIT,
+    "deposits/<slug:public_id>/confirm/": _DEPOSIT,
+    "orders/<str:order_id>/": _ORDER,
+    "orders/<str:order_id>/cancel/": _ORDER,
+    "leases/<str:lease_id>/": _LEASE,
+    "leases/<str:lease_id>/end/": _LEASE,
+    "leases/<str:lease_id>/usage/": _LEASE,
+    "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
+    "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
+}
+
+FREE: frozenset[str] = frozenset({"read"})
+# (method, route) → one of these scopes is needed; none of them suffices for what only operators do
+WRITES: dict[tuple[str, str], frozenset[str]] = {
+    ("post", "members/"): frozenset({"admin"}),
+    ("delete", "members/<slug:public_id>/"): frozenset({"admin"}),
+    ("post", "api-keys/"): frozenset({"admin"}),
+    ("delete", "api-keys/<slug:public_id>/"): frozenset({"admin"}),
+    ("post", "deposits/"): frozenset({"finance"}),
+    ("post", "deposits/<slug:public_id>/cancel/"): frozenset({"finance"}),
+    ("post", "deposits/<slug:public_id>/confirm/"): frozenset(),
+    ("post", "orders/"): frozenset({"trade"}),
+    ("post", "orders/preview/"): FREE,
+    ("post", "orders/<str:order_id>/cancel/"): frozenset({"trade"}),
+    ("post", "leases/<str:lease_id>/end/"): frozenset({"trade"}),
+    ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
+    ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),
+    ("post", "capacity-listings/<str:listing_id>/<str:action>/"): frozenset({"trade", "fleet"}),
+}
+
+
+def api_routes() -> list[Route]:
+    """Every address below /api/v1/ that the resolver knows, without the document itself."""
+    return [
+        Route(pattern.removeprefix("api/v1/"), methods)
+        for pattern, methods in _walk(get_resolver(), "")
+        if pattern.startswith("api/v1/") and not pattern.endswith("openapi.json")
+    ]
+
+
+def _walk(resolver: URLResolver, prefix: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for each in resolver.url_patterns:
+        pattern = prefix + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from _walk(each, pattern)
+        else:
+            view = getattr(each.callback, "cls", None)
+            yield pattern, tuple(method for method in METHODS if hasattr(view, method))
