@@ -14,6 +14,9 @@ app.autodiscover_tasks()
 
 # name of the task → seconds between two starts; each is idempotent and takes the rows that are due
 BEAT: dict[str, float] = {
+    "nodes.process_reports": 1.0,
+    "nodes.mark_lost_nodes": 5.0,
+    "nodes.keep_report_partitions": 3600.0,
     "leases.advance_leases": 1.0,
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,

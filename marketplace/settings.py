@@ -264,6 +264,7 @@ COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
 RELAY_PORT = env_int("RELAY_PORT", 2222)
+RELAY_BIND = env("RELAY_BIND", "127.0.0.1")  # where the relay listens for nodes and buyers
 RELAY_PORTS = env("RELAY_PORTS", "20000-29999")
 RELAY_HOST_KEY_FILE = env("RELAY_HOST_KEY_FILE", str(BASE_DIR / ".local" / "relay_host_key"))
 DEMO = env_bool("FALLOW_DEMO", False)

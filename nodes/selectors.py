@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from nodes.models import IngestClock, Node
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+
+from nodes.models import Assignment, CardState, Claim, IngestClock, Node, Report
+from nodes.states import ClaimKind, Wanted
+
+CLAIMS_BACK = timedelta(days=1)
 
 
 def last_sign_of_life(node: Node) -> datetime:
@@ -12,3 +19,61 @@ def last_sign_of_life(node: Node) -> datetime:
     heard = node.last_seen_at or node.enrolled_at
     up_since = IngestClock.objects.values_list("up_since_at", flat=True).first()
     return max(heard, up_since) if up_since else heard
+
+
+def running_assignment(holder: str) -> Assignment | None:
+    """What should run for a lease now, with its node; None when nothing should."""
+    return Assignment.objects.select_related("node").filter(holder=holder, wanted=Wanted.RUN).first()
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One report of a node: when it was true, and every card's values one after the other."""
+
+    observed_at: datetime
+    values: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTimes:
+    """What the claims say of a card: is it leased now, and since when is it free of its last lease."""
+
+    is_leased: bool = False
+    free_since: datetime | None = None
+
+
+def card_states_of(nodes: Sequence[Node]) -> list[CardState]:
+    """The states of the nodes' cards with their cards, in pk order."""
+    states = CardState.objects.filter(card__node__in=nodes).select_related("card")
+    return list(states.order_by("card_id"))
+
+
+def claim_times(card_ids: Sequence[int], now: datetime) -> dict[int, ClaimTimes]:
+    """The leases of these cards that have begun, of the last day; every asked card is in the answer."""
+    found = dict.fromkeys(card_ids, ClaimTimes())
+    claims = Claim.objects.filter(
+        card_id__in=card_ids, kind=ClaimKind.LEASE, period__overlap=DateTimeTZRange(now - CLAIMS_BACK, now, "[]")
+    )
+    for card_id, period in claims.order_by("period").values_list("card_id", "period"):
+        if period.upper is None or period.upper > now:
+            found[card_id] = ClaimTimes(is_leased=True)
+        elif not found[card_id].is_leased:
+            found[card_id] = ClaimTimes(free_since=period.upper)
+    return found
+
+
+def report_windows(nodes: Sequence[Node], *, since: datetime) -> dict[int, list[WindowRow]]:
+    """Each node's reports in the order in which they came, without those that repeat or fall behind an earlier one.
+
+    Reports from before the cards stood in their present order are left out: their values would be other cards'.
+    """
+    windows: dict[int, list[WindowRow]] = {node.pk: [] for node in nodes}
+    ordered_since = {node.pk: max(since, node.inventory_at or since) for node in nodes}
+    last: dict[int, tuple[int, int]] = {}
+    rows = Report.objects.filter(node_id__in=windows, received_at__gte=since).order_by("received_at", "run", "seq")
+    columns = rows.values_list("node_id", "run", "seq", "received_at", "observed_at", "cards")
+    for node_id, run, seq, received_at, observed_at, values in columns.iterator(chunk_size=2000):
+        if (run, seq) > last.get(node_id, (-1, -1)) and received_at >= ordered_since[node_id]:
+            last[node_id] = (run, seq)
+            windows[node_id].append(WindowRow(observed_at, values))
+    return windows

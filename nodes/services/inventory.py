@@ -22,6 +22,7 @@ from nodes.states import Availability, NodeState
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 MEMORY_MIB_MAX = 2**24
 TEXT_LENGTH_MAX = 200
+NOT_REPORTED = 2**15 - 1
 RUNTIMES = frozenset({"docker", "podman", "process", "none"})
 
 
@@ -57,6 +58,8 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     node.agent_version = inventory.agent_version[:32]
     node.save(update_fields=["inventory", "inventory_at", "inventory_digest", "runtime", "agent_version"])
     places = {uuid: place for place, uuid in enumerate(uuids)}
+    # Until it is seen again a missing card has no place: nobody may read another card's values as its own.
+    node.cards.exclude(uuid__in=uuids).update(index=NOT_REPORTED)
     for identity in sorted(inventory.cards, key=lambda card: card.uuid):  # one lock order for all inventories
         _take_card(node, identity, places[identity.uuid], now)
 

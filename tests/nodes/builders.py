@@ -9,12 +9,13 @@ import json
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F
 from nacl.signing import SigningKey
 
 from marketplace.accounts.models import Firm
 from nodes.agent import protocol
-from nodes.agent.protocol import CardIdentity, Inventory, Report, ReportBatch
-from nodes.models import Node
+from nodes.agent.protocol import CardIdentity, Inventory, ReportBatch
+from nodes.models import Node, NodeReportState, Report
 from nodes.states import NodeState
 from tests.factories import NOON, make_firm
 
@@ -43,9 +44,9 @@ def make_node(firm: Firm | None = None, **columns: Any) -> tuple[Node, str]:
     return node, bearer
 
 
-def make_report(run: int = 1, seq: int = 1, **values: Any) -> Report:
+def make_report(run: int = 1, seq: int = 1, **values: Any) -> protocol.Report:
     """A report of one quiet card; `seq` seconds after the boot."""
-    return Report(
+    return protocol.Report(
         **{
             "run": run,
             "seq": seq,
@@ -59,7 +60,7 @@ def make_report(run: int = 1, seq: int = 1, **values: Any) -> Report:
     )
 
 
-def make_batch(*reports: Report, waited_ms: int = 0) -> ReportBatch:
+def make_batch(*reports: protocol.Report, waited_ms: int = 0) -> ReportBatch:
     """A POST that is sent `waited_ms` after its newest report."""
     newest = max(reports, key=lambda report: (report.run, report.seq))
     return ReportBatch(
@@ -115,6 +116,24 @@ def signed_headers(key: SigningKey, node: str, path: str, body: bytes, now: date
         protocol.TIMESTAMP_HEADER: str(ts_ms),
         protocol.SIGNATURE_HEADER: base64.b64encode(key.sign(signing).signature).decode(),
     }
+
+
+def heard(node: Node, at: datetime, seq: int, cards: list[list[float]], **state: Any) -> None:
+    """What the ingest leaves behind when a report of the node came in."""
+    Report.objects.create(
+        node=node,
+        run=1,
+        seq=seq,
+        received_at=at,
+        observed_at=at,
+        mono_ms=seq * 1000,
+        is_live=True,
+        cards=[value for card in cards for value in card],
+    )
+    columns = {"run": 1, "seq": seq, "received_at": at, "inventory_digest": node.inventory_digest} | state
+    moved = NodeReportState.objects.filter(node=node).update(state_version=F("state_version") + 1, **columns)
+    if not moved:
+        NodeReportState.objects.create(node=node, **columns)
 
 
 def as_json(message: Any) -> Any:

@@ -1,0 +1,26 @@
+"""The clocks of nodes."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from marketplace.common import clock
+from nodes.services import availability
+
+
+@shared_task(name="nodes.process_reports")
+def process_reports() -> None:
+    """Decide what the cards of nodes that reported are doing."""
+    availability.process_reports(now=clock.now())
+
+
+@shared_task(name="nodes.mark_lost_nodes")
+def mark_lost_nodes() -> None:
+    """Notice who fell silent."""
+    availability.mark_lost_nodes(now=clock.now())
+
+
+@shared_task(name="nodes.keep_report_partitions")
+def keep_report_partitions() -> None:
+    """Make the days ahead, drop the old ones."""
+    availability.keep_report_partitions(now=clock.now())
