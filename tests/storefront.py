@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from marketplace.accounts.models import User
 from marketplace.accounts.roles import Role
@@ -12,7 +13,7 @@ from marketplace.common import clock
 from marketplace.leases.models import Lease
 from marketplace.payments.models import Deposit
 from marketplace.payments.services import start_deposit
-from nodes.models import CardState, Node
+from nodes.models import CardState, Node, Report
 from nodes.states import Availability, NodeState
 from tests.hosts import Host
 from tests.market import USD, Market
@@ -40,6 +41,7 @@ class Scene:
     hosts: list[Host]
     lease: Lease
     deposit: Deposit
+    offer_listing: str
 
 
 def build_scene(market: Market) -> Scene:
@@ -52,13 +54,14 @@ def build_scene(market: Market) -> Scene:
     hosts = [market.host(), market.host(gpu="rtx-4090", count=4, region="eu-west", country="DE")]
     market.list_cards(hosts[0])
     lease = _active_lease(market, hosts[0])
-    market.list_cards(hosts[1], ask=250_000, cards=tuple(card.public_id for card in hosts[1].cards[:2]))
+    on_offer = tuple(card.public_id for card in hosts[1].cards[:2])
+    listing = market.list_cards(hosts[1], ask=250_000, cards=on_offer)
     _paint(hosts[1])
     _quarantined(market)
     deposit, _ = start_deposit(
         firm=market.bob, currency="USD", amount_micros=250 * USD, idempotency_key="scene", now=now
     )
-    return Scene(market, people["bob"], people["alice"], operator, hosts, lease, deposit)
+    return Scene(market, people["bob"], people["alice"], operator, hosts, lease, deposit, listing.public_id)
 
 
 def _active_lease(market: Market, host: Host) -> Lease:
@@ -67,7 +70,23 @@ def _active_lease(market: Market, host: Host) -> Lease:
     host.report(now)
     host.run_everything(now)
     market.tick()
-    return Lease.objects.get()
+    return _with_history(Lease.objects.get(), host, now)
+
+
+def _with_history(lease: Lease, host: Host, now: datetime) -> Lease:
+    """As if it had run for five minutes, a report every five seconds."""
+    lease.active_at = now - timedelta(minutes=5)
+    lease.ends_at = lease.active_at + timedelta(seconds=lease.duration_seconds)
+    lease.save(update_fields=["active_at", "ends_at"])
+    for number in range(60):
+        busy = 55 + 35 * math.sin(number / 9)
+        values = [busy, busy / 2, 24_000 + 300 * number, 48 + busy / 9, 180 + 4 * busy, 1755, 0, 1, 0, 0]
+        at = now - timedelta(seconds=5 * number)
+        Report.objects.create(
+            node=host.node, run=1, seq=10_000 - number, received_at=at, observed_at=at,
+            mono_ms=0, is_live=True, cards=values * len(host.cards), leases=[],
+        )  # fmt: skip
+    return lease
 
 
 def _paint(host: Host) -> None:

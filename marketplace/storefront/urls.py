@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from marketplace.storefront.views import accounts, fleet, leases, listings, offers, operator, orders, wallet
+from marketplace.storefront.views import accounts, enrolment, fleet, leases, listings, offers, operator, orders, wallet
 
 app_name = "storefront"
 urlpatterns = [
@@ -28,6 +28,8 @@ urlpatterns = [
     path("leases/<str:lease_id>/telemetry.json", leases.lease_telemetry_json, name="lease-telemetry"),
     path("leases/<str:lease_id>/end/", leases.lease_end, name="lease-end"),
     path("sell/fleet/", fleet.fleet_page, name="fleet"),
+    path("sell/fleet/enrol/", enrolment.enrol_page, name="enrol"),
+    path("sell/fleet/tokens/<str:token_id>/revoke/", enrolment.token_revoke, name="token-revoke"),
     path("sell/listings/", listings.listings_page, name="listings"),
     path("sell/listings/new/", listings.listing_new, name="listing-new"),
     path("sell/listings/<str:listing_id>/<str:action>/", listings.listing_act, name="listing-act"),

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.django_db
 
 PUBLIC = ("home", "offers", "sign-in", "sign-up")
 OF_A_FIRM = (
-    "orders", "leases", "fleet", "listings", "listing-new", "wallet", "statement", "members", "keys",
+    "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
 )  # fmt: skip
 
 
