@@ -112,6 +112,7 @@ INSTALLED_APPS = [
     "marketplace.matching",
     "marketplace.settlement",
     "marketplace.storefront",
+    "marketplace.demo",
 ]
 
 MIDDLEWARE = [
