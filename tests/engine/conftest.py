@@ -60,7 +60,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanEngine]:
         wanted = "root" if os.geteuid() else f"{', '.join(missing)} busybox-static"
         pytest.skip(f"a container engine: needs {wanted} (apt: podman runc busybox-static dropbear-bin rsync nftables)")
     folder = tmp_path_factory.mktemp("engine")
-    registry = _Registry()
+    registry = _Registry(folder / "served")
     env = _write_configuration(folder, registry.address)
     _import_busybox(folder, env)
     _write_cdi()
@@ -68,7 +68,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanEngine]:
         command = ["podman", "system", "service", "--time", "0", f"unix://{folder}/podman.sock"]
         service = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=log)
     try:
-        if not _answers(folder / "podman.sock"):
+        if not answers(folder / "podman.sock"):
             pytest.skip(
                 f"a container engine: podman does not start here: {(folder / 'service.log').read_text()[-300:]}"
             )
@@ -119,6 +119,8 @@ def _import_busybox(folder: Path, env: dict[str, str]) -> None:
         archive.add(root, arcname=".")
     command = ["podman", "import", "-q", "--change", "ENV FROM_IMAGE=kept", str(folder / "image.tar"), IMAGE]
     subprocess.run(command, env=env, check=True, capture_output=True)
+    command = ["podman", "save", "-q", "--format", "docker-dir", "-o", str(folder / "served"), IMAGE]
+    subprocess.run(command, env=env, check=True, capture_output=True)
 
 
 def _write_cdi() -> None:
@@ -145,7 +147,7 @@ def _write_proc_driver(folder: Path) -> Path:
     return folder / "proc"
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
     def ping() -> bool:
         try:
             Engine(path).get("/version")
@@ -161,20 +163,21 @@ def _answers(path: Path) -> bool:
 
 
 class _Registry:
-    """A registry that knows no image and lets nobody see what is below /secret/."""
+    """A registry with one image, `public/box:1`; nobody may see what is below /secret/, all else is unknown."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        registry = self
+
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, code = (200, "") if self.path == "/v2/" else (404, "MANIFEST_UNKNOWN")
-                if "/secret/" in self.path:
-                    status, code = 401, "UNAUTHORIZED"
-                body = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
+                status, kind, body = registry.answer(self.path)
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command == "GET":
+                    self.wfile.write(body)
 
             do_HEAD = do_GET
 
@@ -184,6 +187,19 @@ class _Registry:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.address = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer(self, path: str) -> tuple[int, str, bytes]:
+        if path == "/v2/":
+            return 200, "application/json", b"{}"
+        if "/secret/" in path:
+            return 401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED", "message": "unauthorized"}]}'
+        if path == "/v2/public/box/manifests/1":
+            kind = "application/vnd.docker.distribution.manifest.v2+json"
+            return 200, kind, (self.folder / "manifest.json").read_bytes()
+        blob = self.folder / path.rpartition("sha256:")[2]
+        if path.startswith("/v2/public/box/blobs/") and blob.is_file():
+            return 200, "application/octet-stream", blob.read_bytes()
+        return 404, "application/json", b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
 
     def close(self) -> None:
         self._server.shutdown()

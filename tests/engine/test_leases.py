@@ -169,6 +169,18 @@ def test_two_leases_do_not_reach_each_other(engine: PodmanEngine, open_host: Ope
     assert subprocess.run(command, env=engine.env, capture_output=True, check=False).returncode != 0
 
 
+def test_an_image_is_pulled_from_its_registry_with_progress(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    acks = Acks(manager)
+    manager.apply(run_command(spec_of(buyer, image=f"{engine.registry}/public/box:1"), gpus=(GPU,)))
+    acks.wait(Phase.RUNNING)
+    shown = [ack.progress_percent for ack in acks.all if ack.phase is Phase.PULLING]
+    assert shown[0] == 0
+    assert shown[-1] == 100
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND), ("secret/nothing:1", FailureReason.IMAGE_DENIED)],
