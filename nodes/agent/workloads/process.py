@@ -48,11 +48,15 @@ Subsystem sftp internal-sftp
 SetEnv {env}
 """
 
+# Where the lease's folder is in its mount namespace: the agent's own folders may be closed to an unprivileged user.
+INSIDE = Path("/mnt")
+
 # As root: no user named buyer exists on the host, so one exists in the namespace's own passwd.
 _ROOT_START = (
-    'mount --bind "$1/passwd" /etc/passwd && mount -t tmpfs -o size=64m,uid={uid},gid={uid},mode=700 tmpfs "$1/home" '
+    'mount --bind "$1" /mnt && mount --bind /mnt/passwd /etc/passwd '
+    "&& mount -t tmpfs -o size=64m,uid={uid},gid={uid},mode=700 tmpfs /mnt/home "
     "&& exec setpriv --reuid={uid} --regid={uid} --clear-groups --no-new-privs --bounding-set=-all "
-    '"$2" -D -e -f "$1/sshd_config"'
+    '"$2" -D -e -f /mnt/sshd_config'
 )
 
 
@@ -183,18 +187,22 @@ class ProcessRuntime:
         return "pid" in facts and _started(facts["pid"]) == facts["started"]
 
     def _write_files(self, folder: Path, plan: ContainerPlan, port: int) -> None:
+        seen = INSIDE if self._as_root else folder
         env = " ".join(f'"{key}={value}"' for key, value in environment(plan).items() if '"' not in value)
-        (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=folder, env=env))
+        (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=seen, env=env))
         line = plan.access.authorized_keys.read_text().partition('/session" ')[2]
         (folder / "authorized_keys").write_text(line)
         seed = (plan.access.folder / "host-key").read_bytes()
         write_secret(folder / "host-key", Ed25519Key.from_dropbear(seed).openssh_private())
         (folder / "passwd").write_text(
-            f"root:x:0:0:root:/root:/usr/sbin/nologin\n{USER}:*:{UID}:{UID}::{folder}/home:/bin/sh\n"
+            f"root:x:0:0:root:/root:/usr/sbin/nologin\n{USER}:*:{UID}:{UID}::{seen}/home:/bin/sh\n"
         )
+        # The sshd's user reads these and writes none: the record beside them says whom the agent ends, as root
+        folder.chmod(0o755)
+        for name in ("sshd_config", "authorized_keys", "passwd"):
+            (folder / name).chmod(0o644)
         if self._as_root:
-            for path in (folder, *folder.iterdir()):
-                os.chown(path, UID, UID)
+            os.chown(folder / "host-key", UID, UID)
 
     def _command(self, folder: Path) -> Sequence[str]:
         assert self._sshd is not None

@@ -26,9 +26,6 @@ Open = Callable[[], LeaseManager]
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("FALLOW_ALLOW_PROCESS_RUNTIME", "1")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)  # the sshd's unprivileged user reads its files below pytest's private folder
     script = tmp_path / "simulator.json"
     script.write_text("{}")
     return Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", runtime="process", simulator=script)
@@ -144,13 +141,34 @@ def test_a_newer_epoch_ends_the_older_lease_first_and_an_older_one_is_refused(op
     assert [status.id for status in manager.statuses()] == ["lse_2"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: otherwise the sshd is the agent's own user's")
+def test_a_buyer_can_not_write_what_the_agent_believes(open_host: Open, relay: RunningRelay, buyer: Buyer) -> None:
+    manager = open_host()
+    (endpoint,) = relay.lease("lse_1")
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), relays=[endpoint]))
+    running = Acks(manager).wait(Phase.RUNNING)
+    tries = (
+        "cat /mnt/process.json; mv /mnt/process.json /mnt/x; echo 1 >> /mnt/sshd_config; touch /mnt/home/ok; ls /mnt"
+    )
+    done = buyer.ssh(str(running.ssh_user), str(running.ssh_host_key), endpoint.listen_port, tries)
+    assert done.stderr.lower().count("permission denied") == 3
+    assert "process.json" in done.stdout.split()
+
+
 def test_its_processes_are_the_leases_and_this_test_is_not(open_host: Open, buyer: Buyer) -> None:
     manager = open_host()
     manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
     Acks(manager).wait(Phase.RUNNING)
-    listed = subprocess.run(["pgrep", "-f", "processes/lse_1/sshd_config"], capture_output=True, text=True, check=True)
-    assert all(manager.is_lease_pid(int(pid)) for pid in listed.stdout.split())
+    (leader,) = _pgrep("-f", "processes/lse_1")[:1]
+    (sshd,) = _pgrep("-P", str(leader))[:1] or [leader]  # as root it is a child of its namespaces' first process
+    assert manager.is_lease_pid(leader)
+    assert manager.is_lease_pid(sshd)
     assert not manager.is_lease_pid(os.getpid())
+
+
+def _pgrep(*words: str) -> list[int]:
+    said = subprocess.run(["pgrep", *words], capture_output=True, text=True, check=False).stdout
+    return [int(pid) for pid in said.split()]
 
 
 def test_an_unreachable_relay_fails_the_lease_on_the_hosts_account(
