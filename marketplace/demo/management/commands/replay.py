@@ -22,6 +22,7 @@ from marketplace.demo.replay.world import World
 
 BAR = 40
 # The trace says when a request began and ended, not what happened between: two reports prove all of it.
+LIMITS = ("STALE_SECONDS", "LEASE_GRACE_SECONDS", "LEASE_SECONDS_MAX")
 PROVEN_BY_TWO_REPORTS = 10**9
 
 
@@ -43,8 +44,7 @@ class Command(BaseCommand):
         except (OSError, KeyError, ValueError) as error:
             raise CommandError(f"the trace can't be read: {error!r}") from error
         show = (lambda _: None) if options["json"] else (lambda done: self._progress(done, len(requests)))
-        overrides = {"STALE_SECONDS": PROVEN_BY_TWO_REPORTS, "LEASE_SECONDS_MAX": PROVEN_BY_TWO_REPORTS}
-        with ScratchDatabase(), override_settings(**overrides):
+        with ScratchDatabase(), override_settings(**dict.fromkeys(LIMITS, PROVEN_BY_TWO_REPORTS)):
             replay = Replay(World(nodes, ends_at=window_end(requests)), requests)
             replay.run(show)
             figures = table(replay, nodes, without_gpu)
