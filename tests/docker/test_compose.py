@@ -1,0 +1,80 @@
+"""The compose file runs what the demo runs, with nothing left to luck."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from marketplace.demo.place import Place
+from marketplace.demo.postgres import ROLES_SQL
+from marketplace.demo.table import server_processes
+
+DOCKER = Path(__file__).parents[2] / "docker"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
+LASTING = [name for name in SERVICES if name != "migrate"]
+PROCESSES = {process.name: process for process in server_processes(Place(Path("/nowhere"), 8000, 8001, 2222))}
+
+
+def test_every_process_of_the_demo_is_a_service() -> None:
+    assert set(PROCESSES) <= set(SERVICES)
+
+
+@pytest.mark.parametrize("name", sorted(set(PROCESSES) - {"web"}))
+def test_a_service_runs_the_same_program_as_the_demo(name: str) -> None:
+    words = {word for word in SERVICES[name]["command"] if re.fullmatch(r"[a-z.:]+", word)} - {"python", "manage.py"}
+    assert words
+    assert words <= {word.rpartition("/")[2] for word in PROCESSES[name].argv}
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_every_lasting_service_has_a_health_check_and_comes_back(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"]
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+def test_only_the_migration_may_act_as_the_owner_of_the_tables(name: str) -> None:
+    assert "fallow_owner" not in str(SERVICES[name]["environment"])
+    assert "fallow_owner" in SERVICES["migrate"]["environment"]["DATABASE_OWNER_URL"]
+
+
+@pytest.mark.parametrize("name", ["server", "agent"])
+def test_an_image_has_a_pinned_base_that_can_be_replaced_and_no_root(name: str) -> None:
+    text = (DOCKER / f"{name}.Dockerfile").read_text()
+    assert re.search(r"^ARG BASE=\S+:\d+\.\d+\.\d+-", text, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert re.findall(r"^USER (\d+):\d+", text, re.MULTILINE)[-1:] not in ([], ["0"])
+
+
+@pytest.mark.parametrize("service", ["postgres", "redis"])
+def test_a_foreign_image_is_pinned_and_can_be_replaced(service: str) -> None:
+    assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-\S+:\d+\.\d+(\.\d+)?-\w+\}", SERVICES[service]["image"])
+
+
+def test_no_password_has_a_default() -> None:
+    text = (DOCKER / "compose.yml").read_text()
+    secrets = re.findall(r"\$\{(\w*(?:PASSWORD|KEY))(\S*?)[ }]", text)
+    assert secrets
+    assert all(rest.startswith(":?") for _, rest in secrets)
+
+
+def test_the_roles_have_the_same_privileges_as_those_of_the_demo() -> None:
+    granted = re.compile(r"GRANT ([A-Z, ]+ ON [A-Z]+) TO")
+    assert granted.findall((DOCKER / "postgres/10-roles.sh").read_text()) == granted.findall(ROLES_SQL)
+
+
+def test_the_passwords_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
+    script = tmp_path / "make-env"
+    script.write_text((DOCKER / "make-env").read_text())
+    subprocess.run(["bash", str(script)], check=True, capture_output=True)
+    made = (tmp_path / ".env").read_text()
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    assert re.search(r"^COMMAND_KEY=[0-9a-f]{64}$", made, re.MULTILINE)
+    assert subprocess.run(["bash", str(script)], check=False, capture_output=True).returncode == 1
+    assert (tmp_path / ".env").read_text() == made
