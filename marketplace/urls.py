@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.ledger.urls")),
     path("api/v1/", include("marketplace.payments.urls")),
     path("api/v1/", include("marketplace.catalogue.urls")),
+    path("api/v1/", include("nodes.urls")),
     path("api/v1/", include("listings.urls")),
     path("api/v1/", include("marketplace.orders.urls")),
     path("api/v1/", include("marketplace.leases.urls")),

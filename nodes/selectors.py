@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.models import Count, Prefetch, QuerySet
 
-from nodes.models import Assignment, CardState, Claim, IngestClock, Node, Report
-from nodes.states import ClaimKind, Wanted
+from marketplace.accounts.models import Firm
+from marketplace.common.errors import NotFound
+from nodes.models import Assignment, Card, CardState, Claim, EnrolmentToken, IngestClock, Node, Report
+from nodes.states import Availability, ClaimKind, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
 
@@ -77,3 +80,29 @@ def report_windows(nodes: Sequence[Node], *, since: datetime) -> dict[int, list[
             last[node_id] = (run, seq)
             windows[node_id].append(WindowRow(observed_at, values))
     return windows
+
+
+def tokens_of(firm: Firm) -> QuerySet[EnrolmentToken]:
+    """The firm's enrolment tokens."""
+    return EnrolmentToken.objects.filter(firm=firm)
+
+
+def nodes_of(firm: Firm) -> QuerySet[Node]:
+    """The firm's nodes with their cards."""
+    cards = Card.objects.select_related("gpu_model", "status")
+    return Node.objects.filter(firm=firm).prefetch_related(Prefetch("cards", cards))
+
+
+def node_of_firm(firm: Firm, public_id: str) -> Node:
+    """One of them, or NotFound."""
+    node = nodes_of(firm).filter(public_id=public_id).first()
+    if node is None:
+        raise NotFound
+    return node
+
+
+def cards_by_availability(firm: Firm) -> dict[str, int]:
+    """How many of the firm's cards are doing what."""
+    counted = CardState.objects.filter(card__firm=firm).values_list("availability").annotate(count=Count("card_id"))
+    found = dict(counted.order_by())
+    return {name: found.get(name, 0) for name in Availability.values}

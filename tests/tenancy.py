@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.urls import URLResolver, get_resolver
@@ -13,6 +14,7 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.leases.models import Lease
 from marketplace.payments.services import start_deposit
+from nodes.services.enrolment import create_enrolment_token
 from tests.factories import NOON, make_person
 from tests.market import Market
 
@@ -53,6 +55,9 @@ class World:
         self.lease = Lease.objects.get()
         self.person = make_person(self.bob)
         self.key = create_api_key(firm=self.bob, name="x", scopes=["read"], now=NOON)[0]
+        self.token = create_enrolment_token(
+            firm=self.alice, name="t", uses=1, expires_at=NOON + timedelta(days=1), now=NOON
+        )[0]
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
@@ -71,6 +76,7 @@ _KEY = _bobs(public_id=lambda world: world.key.public_id)
 _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
 _LEASE = _bobs(lease_id=lambda world: world.lease.public_id)
+_NODE = _alices(public_id=lambda world: world.host.node.public_id)
 _LISTING = {"listing_id": lambda world: world.listing.public_id}
 
 # route → the firm that may ask, and the names that fill the address
@@ -85,6 +91,10 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "leases/<str:lease_id>/": _LEASE,
     "leases/<str:lease_id>/end/": _LEASE,
     "leases/<str:lease_id>/usage/": _LEASE,
+    "nodes/<str:public_id>/": _NODE,
+    "nodes/<str:public_id>/retire/": _NODE,
+    "nodes/<str:public_id>/telemetry/": _NODE,
+    "nodes/enrolment-tokens/<str:public_id>/": _alices(public_id=lambda world: world.token.public_id),
     "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
     "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
 }
@@ -103,6 +113,10 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "orders/preview/"): FREE,
     ("post", "orders/<str:order_id>/cancel/"): frozenset({"trade"}),
     ("post", "leases/<str:lease_id>/end/"): frozenset({"trade"}),
+    ("post", "nodes/enrolment-tokens/"): frozenset({"fleet"}),
+    ("delete", "nodes/enrolment-tokens/<str:public_id>/"): frozenset({"fleet"}),
+    ("patch", "nodes/<str:public_id>/"): frozenset({"fleet"}),
+    ("post", "nodes/<str:public_id>/retire/"): frozenset({"fleet"}),
     ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
     ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),
     ("post", "capacity-listings/<str:listing_id>/<str:action>/"): frozenset({"trade", "fleet"}),

@@ -1,0 +1,25 @@
+"""Addresses of the fleet's API, below /api/v1/."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from nodes.views.fleet import (
+    EnrolmentTokenListView,
+    EnrolmentTokenView,
+    FleetUtilisationView,
+    NodeListView,
+    NodeRetireView,
+    NodeTelemetryView,
+    NodeView,
+)
+
+urlpatterns = [
+    path("nodes/enrolment-tokens/", EnrolmentTokenListView.as_view(), name="enrolment-token-list"),
+    path("nodes/enrolment-tokens/<str:public_id>/", EnrolmentTokenView.as_view(), name="enrolment-token"),
+    path("nodes/", NodeListView.as_view(), name="node-list"),
+    path("nodes/<str:public_id>/", NodeView.as_view(), name="node"),
+    path("nodes/<str:public_id>/retire/", NodeRetireView.as_view(), name="node-retire"),
+    path("nodes/<str:public_id>/telemetry/", NodeTelemetryView.as_view(), name="node-telemetry"),
+    path("fleet/utilisation/", FleetUtilisationView.as_view(), name="fleet-utilisation"),
+]
