@@ -89,6 +89,7 @@ def _write_configuration(folder: Path, registry: str) -> dict[str, str]:
         'default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
         "[engine]\n"
         'cgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
+        f'exit_command_delay = 1\ntmp_dir = "{folder}/tmp"\n'
         "[engine.runtimes]\n"
         f'runc = ["{shutil.which("runc", path="/usr/sbin:/usr/bin")}"]\n'
         f'[network]\nnetwork_config_dir = "{folder}/networks"\n'

@@ -58,6 +58,7 @@ def test_a_lease_is_used_with_stock_programs_through_the_relay_and_leaves_nothin
 
     assert run("ls /dev/nvidia*").split() == ["/dev/nvidia1"]
     assert run('echo "$GREETING" $FROM_IMAGE') == "two words kept\n"
+    assert run("-tt", "tty").strip() == "/dev/pts/0"
     options = buyer.options(host_key, port)
     sent = tmp_path / "sent.bin"
     sent.write_bytes(bytes(range(256)) * 4096)
