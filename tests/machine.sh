@@ -3,9 +3,11 @@
 # the tests that need one then skip and name it.
 missing=
 for pair in chromium:chromium podman:podman runc:runc busybox:busybox-static dropbear:dropbear-bin ssh:openssh-client \
-    sshd:openssh-server rsync:rsync iptables:iptables slirp4netns:slirp4netns; do
+    sshd:openssh-server rsync:rsync iptables:iptables slirp4netns:slirp4netns \
+    nft:nftables ip:iproute2 capsh:libcap2-bin conmon:conmon dockerd:docker.io; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || test -x "/usr/sbin/${pair%%:*}" || missing="$missing ${pair##*:}"
 done
+test -e /usr/lib/podman/netavark || missing="$missing netavark"
 test -e /usr/lib/openssh/sftp-server || missing="$missing openssh-sftp-server"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
