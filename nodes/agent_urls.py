@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from nodes.agent.protocol import ENROL_PATH, INVENTORY_PATH
-from nodes.views.agent import EnrolView, InventoryView
+from nodes.agent.protocol import ACKS_PATH, ENROL_PATH, INVENTORY_PATH
+from nodes.views.agent import AcksView, EnrolView, InventoryView
 
 urlpatterns = [
     path(ENROL_PATH.removeprefix("/"), EnrolView.as_view()),
     path(INVENTORY_PATH.removeprefix("/"), InventoryView.as_view()),
+    path(ACKS_PATH.removeprefix("/"), AcksView.as_view()),
 ]

@@ -27,6 +27,8 @@ class EnrolmentToken(models.Model):
     uses_left = models.PositiveIntegerField()
     expires_at = models.DateTimeField()
     addresses = ArrayField(models.CharField(max_length=49), default=list)  # CIDR; empty means from anywhere
+    region = models.CharField(max_length=40, blank=True)  # where the hosts stand, as buyers search for it
+    country = models.CharField(max_length=2, blank=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)

@@ -88,6 +88,8 @@ def _prepare(here: Place, environ: dict[str, str], stopping: threading.Event) ->
     _step("collecting static files", manage("collectstatic", "--no-input"), here, environ, stopping)
     people = (sys.executable, "-m", "marketplace.demo.people", str(here.people_file))
     _step("making the people of the demo", people, here, environ, stopping)
+    sellers = (sys.executable, "-m", "marketplace.demo.sellers", str(here.data_dir), str(here.people_file))
+    _step("making the sellers of the demo", sellers, here, environ, stopping)
 
 
 def _step(name: str, argv: Sequence[str], here: Place, environ: dict[str, str], stopping: threading.Event) -> None:

@@ -30,6 +30,9 @@ class Person:
 PEOPLE = (
     Person("buyer", "buyer@demo.test", "Wren Research", "DE", "training of language models"),
     Person("seller", "seller@demo.test", "Larkfield Data", "NL", "renting out idle cards"),
+    Person("kestrel", "kestrel@demo.test", "Kestrel Render", "DE", "renting out idle cards"),
+    Person("heron", "heron@demo.test", "Heron Labs", "SG", "renting out idle cards"),
+    Person("bot", "bot@demo.test", "Sparrow Studio (demo bot)", "FR", "rendering"),
     Person("operator", "operator@demo.test", "Fallow Operations", "NL", "running the exchange", is_operator=True),
 )
 

@@ -41,6 +41,8 @@ def create_enrolment_token(
     expires_at: datetime,
     now: datetime,
     addresses: Sequence[str] = (),
+    region: str = "",
+    country: str = "",
     user: User | None = None,
     actor: str = "system",
 ) -> tuple[EnrolmentToken, str]:
@@ -57,6 +59,8 @@ def create_enrolment_token(
         uses_left=uses,
         expires_at=expires_at,
         addresses=[_network(each, f"/addresses/{number}") for number, each in enumerate(addresses)],
+        region=region,
+        country=country.upper(),
         created_by=user,
         created_at=now,
     )
@@ -125,13 +129,13 @@ def _new_node(token: EnrolmentToken, public_key: bytes, bearer: str, hostname: s
         raise Unauthorised("this enrolment token has no uses left", code="token_used_up")
     token.uses_left -= 1
     token.save(update_fields=["uses_left"])
-    country = token.firm.headquarters_country
+    country = token.country or token.firm.headquarters_country
     node = Node.objects.create(
         firm=token.firm,
         name=_free_name(token.firm, hostname),
         public_key=public_key,
         bearer_hash=_hash(bearer),
-        region=country.lower(),  # until the firm says where the host stands
+        region=token.region or country.lower(),
         country=country,
         enrolled_at=now,
     )

@@ -15,8 +15,9 @@ from rest_framework.views import APIView
 from marketplace.common import clock
 from marketplace.common.errors import Invalid
 from nodes.agent import protocol
-from nodes.agent.protocol import EnrolRequest, Inventory, ProtocolError
+from nodes.agent.protocol import AckBatch, EnrolRequest, Inventory, ProtocolError
 from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
+from nodes.services.assignments import record_acks
 from nodes.services.enrolment import enrol
 from nodes.services.inventory import record_inventory
 
@@ -46,6 +47,19 @@ class InventoryView(APIView):
     def post(self, request: Request) -> Response:
         inventory = _decode(Inventory, limited_body(request))
         record_inventory(node_public_id=node_of(request).public_id, inventory=inventory, now=clock.now())
+        return Response(status=204)
+
+
+class AcksView(APIView):
+    """A node says what became of its assignments; it repeats itself until this is answered."""
+
+    authentication_classes = [NodeSignature]
+    permission_classes = [IsNode]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        batch = _decode(AckBatch, limited_body(request))
+        record_acks(node=node_of(request), acks=batch.acks, now=clock.now())
         return Response(status=204)
 
 

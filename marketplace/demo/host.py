@@ -1,0 +1,38 @@
+"""One host of the demo: enrols the first time, then becomes the agent. Run as `-m … DATA_DIR NAME`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from marketplace.demo.fleet import host_dir
+
+AGENT = (sys.executable, "-m", "nodes.agent")
+
+
+def main(data_dir: Path, name: str) -> None:
+    """The agent is the real one; its driver is scripted, and without an engine its leases are plain processes."""
+    folder = host_dir(data_dir, name)
+    environment = os.environ | {
+        "FALLOW_STATE_DIR": str(folder / "state"),
+        "FALLOW_CONFIG_DIR": str(folder / "config"),
+        "FALLOW_SIMULATOR": str(folder / "fleet.json"),
+        "FALLOW_RUNTIME": "process",
+        "FALLOW_ALLOW_PROCESS_RUNTIME": "1",
+    }
+    enrolled = folder / "enrolled"
+    if not enrolled.exists():
+        token = json.loads((data_dir / "enrolment.json").read_text())[name]
+        server = os.environ["PUBLIC_URL"]
+        subprocess.run(
+            [*AGENT, "enrol", "--server", server, "--token", token, "--name", name], env=environment, check=True
+        )
+        enrolled.touch()
+    os.execve(AGENT[0], [*AGENT, "run"], environment)  # noqa: S606 - the same program, with our own arguments
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
