@@ -1,0 +1,69 @@
+"""Commands are obeyed when the pinned key signed them for this node, and when no newer one was seen for their cards."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import VerifyKey
+
+from nodes.agent.protocol import AssignmentCommand, ProtocolError, SignedCommand, decode
+from nodes.agent.state import CardEpoch, StateDir
+
+WANTED = ("run", "stop")
+
+
+class BadCommand(ValueError):
+    """Not signed by the pinned key, for another node, or of no sense."""
+
+
+class StaleCommand(BadCommand):
+    """A newer lease holds, or held, one of the cards."""
+
+
+def verified(signed: SignedCommand, key: VerifyKey, node: str) -> AssignmentCommand:
+    """The command; raises BadCommand. The signature is checked over the bytes as they came, before they are read."""
+    try:
+        payload = signed.payload.encode()
+        key.verify(payload, base64.b64decode(signed.signature, validate=True))
+        command = decode(AssignmentCommand, payload)
+    except (BadSignatureError, binascii.Error, ProtocolError, ValueError) as error:
+        raise BadCommand(f"a command is not the server's: {error}") from error
+    if command.node != node:
+        raise BadCommand(f"command {command.assignment} is for {command.node}")
+    if command.wanted not in WANTED or not command.epochs or (command.wanted == "run" and command.spec is None):
+        raise BadCommand(f"command {command.assignment} makes no sense")
+    return command
+
+
+class Fence:
+    """The highest epoch per card, on the disk before a command is acted on: a replayed start can't run twice."""
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        self._epochs = state.epochs()
+
+    def pass_through(self, command: AssignmentCommand) -> set[str]:
+        """Note the command's epochs and return the older leases that held its cards; raises StaleCommand for a start.
+
+        A stop always passes: it names a lease, and a newer lease of the same card is another.
+        """
+        if command.wanted == "run":
+            self._refuse_stale(command)
+        newer = {
+            uuid: CardEpoch(epoch, command.lease)
+            for uuid, epoch in command.epochs.items()
+            if uuid not in self._epochs or epoch > self._epochs[uuid].epoch
+        }
+        ousted = {self._epochs[uuid].lease for uuid in newer if uuid in self._epochs} - {command.lease}
+        if newer:
+            self._state.keep_epochs(self._epochs | newer)
+            self._epochs |= newer
+        return ousted
+
+    def _refuse_stale(self, command: AssignmentCommand) -> None:
+        for uuid, epoch in command.epochs.items():
+            seen = self._epochs.get(uuid)
+            if seen and (epoch < seen.epoch or (epoch == seen.epoch and command.lease != seen.lease)):
+                raise StaleCommand(f"epoch {epoch} of {uuid}: {seen.epoch} was seen, for lease {seen.lease}")
