@@ -182,7 +182,7 @@ class SimulatedLibrary:
         return int(pynvml.NVML_ERROR_TIMEOUT)
 
 
-_ERRORS = {
+_ERRORS: dict[int, bytes] = {
     value: name.removeprefix("NVML_ERROR_").replace("_", " ").capitalize().encode()
     for name, value in vars(pynvml).items()
     if name.startswith("NVML_ERROR_") and isinstance(value, int)

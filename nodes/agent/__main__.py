@@ -1,0 +1,130 @@
+"""`fallow-agent`: the command of an owner's host."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from nodes.agent import doctor, unit
+from nodes.agent.client import Refused, Unreachable
+from nodes.agent.config import Config, ConfigError, checked_url, load_config
+from nodes.agent.fleet import FleetError
+from nodes.agent.host import agent_version, inventory_of
+from nodes.agent.link import enrol
+from nodes.agent.protocol import ProtocolError
+from nodes.agent.service import reader_of, route_of, run_agent
+from nodes.agent.state import StateDir, StateError
+from nodes.agent.workloads import open_workloads
+
+FAILURES = (ConfigError, StateError, FleetError, Unreachable, Refused, ProtocolError, unit.UnitError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0 well, 1 a problem that the last line names, 2 a wrong command line."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    action: Callable[[Config, argparse.Namespace], int] = options.action
+    try:
+        return action(load_config(), options)
+    except FAILURES as error:
+        print(f"fallow-agent: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fallow-agent", description="Offers this host's idle GPUs on Fallow.")
+    parser.add_argument("--version", action="version", version=agent_version())
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    joining = commands.add_parser("enrol", help="join a fleet")
+    joining.add_argument("--server", required=True, help="https://…")
+    joining.add_argument("--token", required=True, help="from the fleet page; good for a short while")
+    joining.set_defaults(action=_enrol)
+    draining = commands.add_parser("drain", help="take no new lease; running ones go on")
+    draining.add_argument("--off", action="store_true", help="take leases again")
+    draining.set_defaults(action=_drain)
+    plain: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
+        "run": (_run, "report and run leases; what the service starts"),
+        "status": (_status, "what the running agent sees, as JSON"),
+        "doctor": (_doctor, "check this host and say what to do"),
+        "stop-now": (_stop_now, "end every lease at once and take no new one"),
+        "install": (_install, "set up the systemd service"),
+        "uninstall": (_uninstall, "remove the systemd service"),
+    }
+    for name, (action, text) in plain.items():
+        commands.add_parser(name, help=text).set_defaults(action=action)
+    return parser
+
+
+def _enrol(config: Config, options: argparse.Namespace) -> int:
+    state = StateDir(config.state_dir)
+    state.create()
+    reader = reader_of(config)
+    snapshot = reader.read(lambda _: False)
+    reader.close()
+    runtime = open_workloads(config, lambda: None).runtime
+    inventory = inventory_of(snapshot, runtime=runtime, state_dir=config.state_dir)
+    server = checked_url(options.server, "--server")
+    reply = enrol(server, options.token, state.key(), inventory, route_of(config))
+    state.keep_enrolment(reply)
+    _say(f"enrolled as {reply.node} with {len(inventory.cards)} cards; next: fallow-agent install")
+    return 0
+
+
+def _run(config: Config, _: argparse.Namespace) -> int:
+    run_agent(config)
+    return 0
+
+
+def _status(config: Config, _: argparse.Namespace) -> int:
+    status = StateDir(config.state_dir).status()
+    if status is None:
+        raise StateError("the agent has not run yet")
+    _say(json.dumps(status, indent=2))
+    return 1 if status.get("problem") else 0
+
+
+def _doctor(config: Config, _: argparse.Namespace) -> int:
+    findings = doctor.examine(config)
+    for each in findings:
+        _say(f"{'ok  ' if each.good else 'FAIL'} {each.name}: {each.detail}")
+    return 0 if all(each.good for each in findings) else 1
+
+
+def _drain(config: Config, options: argparse.Namespace) -> int:
+    _enrolled(config).set_draining(not options.off)
+    _say("takes leases again" if options.off else "takes no new lease")
+    return 0
+
+
+def _stop_now(config: Config, _: argparse.Namespace) -> int:
+    _enrolled(config).ask_stop_now()
+    _say("the running agent ends every lease now; `fallow-agent drain --off` to take leases again")
+    return 0
+
+
+def _install(_config: Config, _: argparse.Namespace) -> int:
+    unit.install()
+    return 0
+
+
+def _uninstall(_config: Config, _: argparse.Namespace) -> int:
+    unit.uninstall()
+    return 0
+
+
+def _enrolled(config: Config) -> StateDir:
+    state = StateDir(config.state_dir)
+    if state.enrolment() is None:
+        raise StateError("this host is not enrolled")
+    return state
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

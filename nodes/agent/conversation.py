@@ -1,0 +1,141 @@
+"""Telling the server: the inventory when it is new, reports oldest first, acks until they are answered.
+
+Reports and signed messages go to two services and fail apart: each has its own back-off.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from nodes.agent.client import Backoff, Refused, Unreachable
+from nodes.agent.leases import Leases
+from nodes.agent.link import Link, boot_ms
+from nodes.agent.protocol import (
+    BODY_BYTES_MAX,
+    REPORTS_PER_POST_MAX,
+    Inventory,
+    ProtocolError,
+    Report,
+    ReportReply,
+)
+from nodes.agent.spool import Spool
+
+log = logging.getLogger(__name__)
+
+INTERVAL_MS = 5_000
+INTERVAL_MS_MIN = 1_000
+INTERVAL_MS_MAX = 60_000
+REPLAYS_PER_ROUND = 5
+ACKS_PER_POST_MAX = 100
+REPORT_BYTES_MAX = BODY_BYTES_MAX - 16 * 1024
+
+
+class Line:
+    """A service of the server that is left alone for a while after each failure."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._open_at = 0
+        self.problem: str | None = None
+
+    def attempt(self, talk: Callable[[], None], now: int) -> bool:
+        """Run `talk` unless it is too early after a failure; whether it went well."""
+        if now < self._open_at:
+            return False
+        try:
+            talk()
+        except (Unreachable, Refused, ProtocolError) as error:
+            wait = self._backoff.failed(error.retry_after if isinstance(error, Refused) else None)
+            self._open_at = now + int(wait * 1000)
+            self.problem = str(error)
+            log.warning("%s; next try in %.0f s", error, wait)
+            return False
+        self._backoff.succeeded()
+        self.problem = None
+        return True
+
+
+class Conversation:
+    """What has been told and what is still to tell. Times are CLOCK_BOOTTIME in milliseconds."""
+
+    def __init__(
+        self,
+        link: Link,
+        spool: Spool,
+        leases: Leases,
+        *,
+        backoff: Callable[[], Backoff] = Backoff,
+        boot: Callable[[], int] = boot_ms,
+    ) -> None:
+        self._link = link
+        self._spool = spool
+        self._leases = leases
+        self._boot = boot
+        self._signed = Line(backoff())
+        self._reports = Line(backoff())
+        self._known_inventory = ""
+        self._inventory_wanted = True
+        self.interval_ms = INTERVAL_MS
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last try failed; None when all is well."""
+        return self._reports.problem or self._signed.problem
+
+    def tell(self, report: Report, inventory: Inventory, now: int) -> None:
+        """One round. What can't be told now is kept for the next."""
+        self._signed.attempt(lambda: self._send_inventory(inventory, report.inventory), now)
+        if len(self._spool) or not self._reports.attempt(lambda: self._send_now(report), now):
+            self._spool.add(report)
+            self._reports.attempt(self._replay, now)
+        self._spool.add_acks(self._leases.drain_acks(now))
+        self._signed.attempt(self._send_acks, now)
+
+    def _send_inventory(self, inventory: Inventory, digest: str) -> None:
+        if not self._inventory_wanted and digest == self._known_inventory:
+            return
+        try:
+            self._link.send_inventory(inventory)
+        except Refused as error:
+            if not error.is_final:
+                raise
+            log.error("the server does not take this inventory: %s", error)
+        self._known_inventory, self._inventory_wanted = digest, False
+
+    def _send_now(self, report: Report) -> None:
+        self._take(self._link.send_reports([report]))
+
+    def _replay(self) -> None:
+        for _ in range(REPLAYS_PER_ROUND):
+            batch = self._spool.oldest(REPORTS_PER_POST_MAX, REPORT_BYTES_MAX)
+            if not batch:
+                return
+            try:
+                reply = self._link.send_reports(batch)
+            except Refused as error:
+                if not error.is_final:
+                    raise
+                log.error("the server will never take %d reports: %s", len(batch), error)
+                self._spool.drop(batch)
+            else:
+                self._spool.remove(batch)
+                self._take(reply)
+
+    def _take(self, reply: ReportReply) -> None:
+        self.interval_ms = min(max(reply.interval_ms, INTERVAL_MS_MIN), INTERVAL_MS_MAX)
+        self._inventory_wanted = self._inventory_wanted or reply.inventory_wanted
+        self._leases.obey(reply.commands, self._boot())
+
+    def _send_acks(self) -> None:
+        while True:
+            acks, mark = self._spool.acks(ACKS_PER_POST_MAX)
+            if not acks:
+                return
+            try:
+                self._link.send_acks(acks)
+            except Refused as error:
+                if not error.is_final:
+                    raise
+                log.error("the server will never take %d acks: %s", len(acks), error)
+            self._spool.remove_acks(mark)

@@ -1,0 +1,106 @@
+"""The leases of this host as the server wants them: verified, fenced, stopped when the server is silent too long."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+from nacl.signing import VerifyKey
+
+from nodes.agent.commands import BadCommand, Fence, StaleCommand, verified
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, Phase, SignedCommand
+from nodes.agent.state import StateDir
+from nodes.agent.workloads.api import Workloads
+
+log = logging.getLogger(__name__)
+
+# For a lease that was found running at the agent's start and that the server has not spoken of since.
+TTL_SECONDS_DEFAULT = 600
+
+
+class Leases:
+    """Between the server's commands and `Workloads`. Times are CLOCK_BOOTTIME in milliseconds."""
+
+    def __init__(self, workloads: Workloads, state: StateDir, key: VerifyKey, node: str, *, run: int, now: int) -> None:
+        self._workloads = workloads
+        self._fence = Fence(state)
+        self._key = key
+        self._node = node
+        self._run = run
+        self._seq = 0
+        self._heard_at = now
+        self._ttl_seconds: dict[str, int] = {}
+        self._own_acks: list[Ack] = []
+        self._refused: set[str] = set()
+
+    def obey(self, commands: Sequence[SignedCommand], now: int) -> None:
+        """Act on what a reply wants; the reply itself renews every lease's time to live."""
+        self._heard_at = now
+        for signed in commands:
+            try:
+                self._apply(verified(signed, self._key, self._node))
+            except BadCommand as error:
+                log.warning("refused: %s", error)
+
+    def stop_silent(self, now: int) -> None:
+        """Stop the leases whose time to live has lapsed without a round trip to the server."""
+        silent_ms = now - self._heard_at
+        for status in self._workloads.statuses():
+            ttl_ms = 1000 * self._ttl_seconds.get(status.id, TTL_SECONDS_DEFAULT)
+            if silent_ms > ttl_ms and status.phase != Phase.STOPPING:
+                log.warning("lease %s ends: no word from the server for %d s", status.id, silent_ms // 1000)
+                self._workloads.stop(status.id, FailureReason.LEASE_TTL_LAPSED)
+
+    def stop_all(self, reason: FailureReason) -> None:
+        """End every lease of this host."""
+        self._workloads.stop_all(reason)
+
+    def statuses(self) -> list[LeaseStatus]:
+        """Leases that hold cards now."""
+        return self._workloads.statuses()
+
+    def is_lease_pid(self, pid: int) -> bool:
+        """Whether a process belongs to a lease."""
+        return self._workloads.is_lease_pid(pid)
+
+    def drain_acks(self, now: int) -> list[Ack]:
+        """Acks since the last call, stamped with this run, a rising number and the time."""
+        acks = self._workloads.drain_acks() + self._own_acks
+        self._own_acks = []
+        return [self._stamped(each, now) for each in acks]
+
+    def _apply(self, command: AssignmentCommand) -> None:
+        try:
+            ousted = self._fence.pass_through(command)
+        except StaleCommand as error:
+            self._refuse(command, str(error))
+            return
+        for lease in ousted & {status.id for status in self._workloads.statuses()}:
+            self._workloads.stop(lease, FailureReason.STALE_EPOCH)
+        self._ttl_seconds[command.lease] = command.ttl_seconds
+        self._workloads.apply(command)
+
+    def _refuse(self, command: AssignmentCommand, detail: str) -> None:
+        """Say so once: the server repeats a command with every reply until it has read the ack."""
+        log.warning("refused %s: %s", command.assignment, detail)
+        if command.assignment in self._refused:
+            return
+        self._refused.add(command.assignment)
+        self._own_acks.append(
+            Ack(
+                assignment=command.assignment,
+                lease=command.lease,
+                epochs=command.epochs,
+                phase=Phase.FAILED,
+                run=0,
+                seq=0,
+                mono_ms=0,
+                reason=FailureReason.STALE_EPOCH,
+                detail=detail,
+            )
+        )
+
+    def _stamped(self, ack: Ack, now: int) -> Ack:
+        self._seq += 1
+        return dataclasses.replace(ack, run=self._run, seq=self._seq, mono_ms=now)

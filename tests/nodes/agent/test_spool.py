@@ -1,0 +1,88 @@
+"""The outbox on a real file."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.agent.protocol import Ack, Phase, Report, encode
+from nodes.agent.spool import Spool
+
+
+def report(seq, run=1):
+    return Report(run=run, seq=seq, ts_ms=1, mono_ms=1, boot="b", inventory="i", cards=[[1.0]])
+
+
+ACK = Ack("asg", "lease", {"GPU-a": 1}, Phase.RUNNING, 1, 1, 1)
+SIZE = len(encode(report(1)))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "spool.sqlite3"
+
+
+@pytest.fixture
+def spool(path):
+    opened = Spool(path, bytes_max=SIZE * 4)
+    yield opened
+    opened.close()
+
+
+def seqs(spool, count=100):
+    return [each.seq for each in spool.oldest(count, 10**6)]
+
+
+def test_it_gives_the_oldest_first_over_starts_of_the_agent(spool):
+    for each in (report(1, run=2), report(2), report(1)):
+        spool.add(each)
+    assert [(each.run, each.seq) for each in spool.oldest(2, 10**6)] == [(1, 1), (1, 2)]
+
+
+def test_it_drops_the_oldest_above_its_cap_and_counts_them(spool):
+    for seq in range(1, 8):
+        spool.add(report(seq))
+    assert seqs(spool) == [4, 5, 6, 7]
+    assert spool.dropped == 3
+
+
+def test_a_batch_stays_below_its_bytes_but_is_never_empty(spool):
+    for seq in (1, 2, 3):
+        spool.add(report(seq))
+    assert len(spool.oldest(100, SIZE * 2)) == 2
+    assert len(spool.oldest(100, 1)) == 1
+
+
+def test_what_was_delivered_makes_room(spool):
+    for seq in (1, 2, 3, 4):
+        spool.add(report(seq))
+    spool.remove(spool.oldest(3, 10**6))
+    spool.add(report(5))
+    assert seqs(spool) == [4, 5]
+    assert spool.dropped == 0
+
+
+def test_it_is_all_there_after_a_restart(spool, path):
+    spool.add(report(1))
+    spool.add_acks([ACK])
+    again = Spool(path, bytes_max=10**6)
+    assert seqs(again) == [1]
+    assert again.acks(10)[0] == [ACK]
+    again.close()
+
+
+def test_only_acks_that_were_sent_are_forgotten(spool):
+    spool.add_acks([ACK])
+    sent, mark = spool.acks(10)
+    spool.add_acks([ACK, ACK])
+    spool.remove_acks(mark)
+    assert len(sent) == 1
+    assert len(spool.acks(10)[0]) == 2
+
+
+def test_a_damaged_file_is_set_aside(path):
+    path.write_bytes(b"not a database " * 1000)
+    opened = Spool(path, bytes_max=1000)
+    opened.add(report(1))
+    assert seqs(opened) == [1]
+    assert path.with_name("spool.sqlite3.damaged").exists()
+    opened.close()

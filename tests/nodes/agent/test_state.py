@@ -1,0 +1,65 @@
+"""The state folder, and the settings that point to it."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from nodes.agent.config import ConfigError, load_config
+from nodes.agent.state import CardEpoch, StateDir, StateError
+
+
+@pytest.fixture
+def state(tmp_path):
+    made = StateDir(tmp_path / "state")
+    made.create()
+    return made
+
+
+def test_the_key_is_made_once_and_is_the_owners_alone(state):
+    first = bytes(state.key())
+    assert bytes(StateDir(state.folder).key()) == first
+    for path in (state.folder, state.folder / "node.key"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+def test_every_start_has_a_higher_number(state):
+    assert [StateDir(state.folder).next_run() for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_damaged_run_counter_stops_the_agent_with_advice(state):
+    (state.folder / "run").write_text("x")
+    with pytest.raises(StateError, match="damaged"):
+        state.next_run()
+
+
+def test_epochs_and_enrolment_outlive_the_process(state, enrolment):
+    state.keep_epochs({"GPU-a": CardEpoch(4, "lease_1")})
+    state.keep_enrolment(enrolment)
+    again = StateDir(state.folder)
+    assert again.epochs() == {"GPU-a": CardEpoch(4, "lease_1")}
+    assert again.enrolment() == enrolment
+
+
+def test_a_wish_to_stop_is_taken_once(state):
+    state.ask_stop_now()
+    assert [state.take_stop_now(), state.take_stop_now()] == [True, False]
+    assert state.draining
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"FALLOW_STATE_DIR": "relative"},
+        {"FALLOW_SERVER": "http://fallow.example"},
+        {"FALLOW_CA_FILE": "/nonexistent.pem"},
+        {"HTTPS_PROXY": "socks5://proxy"},
+        {"FALLOW_RUNTIME": "magic"},
+        {"FALLOW_SPOOL_MIB": "0"},
+    ],
+    ids=lambda env: next(iter(env)),
+)
+def test_a_wrong_setting_is_named(env):
+    with pytest.raises(ConfigError, match=next(iter(env))):
+        load_config(env)
