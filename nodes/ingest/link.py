@@ -69,7 +69,7 @@ class Link:
         return psycopg.connect(self._conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS, options=OPTIONS)
 
     def _back_off(self, error: Exception) -> None:
-        log.warning("PostgreSQL is away: %s", str(error).strip())
+        log.warning("PostgreSQL is away: %s", str(error).partition("\n")[0])
         self._hang_up()
         self._retry_at = time.monotonic() + random.uniform(0.5, 1) * self._retry_seconds  # noqa: S311 - only jitter
         self._retry_seconds = min(2 * self._retry_seconds, RETRY_SECONDS_MAX)
