@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from marketplace.accounts.roles import Role
 from marketplace.accounts.services import add_member, create_user
 from marketplace.common import clock
 from marketplace.leases.models import Lease
+from marketplace.leases.states import LeaseState
 from marketplace.payments.models import Deposit
 from marketplace.payments.services import start_deposit
 from nodes.models import CardState, Node, Report
@@ -67,9 +69,13 @@ def build_scene(market: Market) -> Scene:
 def _active_lease(market: Market, host: Host) -> Lease:
     assert market.order(count=1).status_code == 201
     now = market.clock.now()
-    host.report(now)
-    host.run_everything(now)
-    market.tick()
+    deadline = time.monotonic() + 10
+    while Lease.objects.get().state != LeaseState.ACTIVE and time.monotonic() < deadline:
+        host.report(now)
+        market.tick()
+        host.run_everything(now)
+    Report.objects.all().delete()
+    CardState.objects.filter(card__lease_cards__isnull=False).update(availability=Availability.LEASED)
     return _with_history(Lease.objects.get(), host, now)
 
 
@@ -80,7 +86,7 @@ def _with_history(lease: Lease, host: Host, now: datetime) -> Lease:
     lease.save(update_fields=["active_at", "ends_at"])
     for number in range(60):
         busy = 55 + 35 * math.sin(number / 9)
-        values = [busy, busy / 2, 24_000 + 300 * number, 48 + busy / 9, 180 + 4 * busy, 1755, 0, 1, 0, 0]
+        values = [busy, busy / 2, 42_000 - 300 * number, 48 + busy / 9, 180 + 4 * busy, 1755, 0, 1, 0, 0]
         at = now - timedelta(seconds=5 * number)
         Report.objects.create(
             node=host.node, run=1, seq=10_000 - number, received_at=at, observed_at=at,
@@ -96,7 +102,7 @@ def _paint(host: Host) -> None:
     busy = CardState.objects.filter(card=host.cards[3])
     busy.update(
         availability=Availability.OWNER_USED,
-        reasons=["owner_processes"],
+        reasons=["owner_process", "memory_in_use"],
         sample=SAMPLE | {"utilisation_percent": 87, "memory_used_mib": 20_300, "power_w": 402.0},
     )
 

@@ -72,6 +72,27 @@ STATES: dict[str, dict[str, Display]] = {
 }
 
 
+REASONS = {
+    "owner_process": "your process is on it",
+    "memory_in_use": "memory is in use",
+    "memory_unknown": "its memory can't be read",
+    "nothing_proves_idleness": "nothing proves that it is idle",
+    "not_watched_long_enough": "not watched for long enough yet",
+    "not_idle_long_enough": "not idle for long enough yet",
+    "utilisation": "it is working",
+    "load_without_process": "load without a process",
+    "mig_enabled": "MIG is on",
+    "no_reports": "the agent is silent",
+    "gpu_lost": "the driver lost it",
+    "draining": "being drained",
+}
+
+
+def reason_text(code: str) -> str:
+    """Why a card is not idle, in words."""
+    return REASONS.get(code, code.replace("_", " "))
+
+
 def display_of(kind: str, value: str) -> Display:
     """The look of a state; an unknown one is shown by its name."""
     found = STATES.get(kind, {}).get(str(value))

@@ -40,10 +40,10 @@ def duration(seconds: int | None) -> str:
 
 
 def relative(at: datetime, now: datetime, kind: str) -> str:
-    """`12 s ago`, `in 3 h`, or with kind "left" `4 min left`. assets/src/times.js keeps it true in the browser."""
+    """`12 s ago`, `in 3 h`, or with kind "left" `4 min 10 s left`. assets/src/times.js keeps it true in the browser."""
     seconds = (at - now).total_seconds()
     if kind == "left":
-        return "time is up" if seconds <= 0 else f"{span(seconds)} left"
+        return "time is up" if seconds <= 0 else f"{duration(int(seconds))} left"
     if seconds > 0:
         return f"in {span(seconds)}"
     return "now" if seconds > -1 else f"{span(-seconds)} ago"
@@ -52,6 +52,11 @@ def relative(at: datetime, now: datetime, kind: str) -> str:
 def memory(mib: int | None) -> str:
     """`80 GiB` from MiB, rounded to what is written on the box."""
     return "–" if mib is None else f"{round(mib / 1024)} GiB"
+
+
+def used_memory(mib: float) -> str:
+    """`0.5 GiB` from MiB."""
+    return f"{mib / 1024:.1f} GiB"
 
 
 def words(code: str) -> str:

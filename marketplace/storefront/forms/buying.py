@@ -14,6 +14,7 @@ from listings.offers import Offer
 from listings.search import TIERS, OfferFilters
 from marketplace.orders.serializers import COUNT_MAX, SSH_KEY
 from marketplace.storefront.forms.base import PageForm, PriceField
+from marketplace.storefront.names import gpu_names
 
 HOUR = 3600
 DURATION_UNITS = (("60", "minutes"), ("3600", "hours"), ("86400", "days"))
@@ -32,6 +33,8 @@ def currency_choices() -> list[tuple[str, str]]:
 
 class OfferSearchForm(PageForm):
     """The filters; every one is optional, and the URL says them all."""
+
+    hides_optional = True  # every field is
 
     gpu = forms.MultipleChoiceField(label="GPU", required=False, widget=forms.CheckboxSelectMultiple)
     count = forms.IntegerField(label="GPUs on one node", required=False, min_value=1, max_value=COUNT_MAX)
@@ -53,7 +56,7 @@ class OfferSearchForm(PageForm):
         regions = {offer.region: offer.region for offer in offers}
         for name, known in (("gpu", gpus), ("region", regions)):
             for chosen in data.getlist(name):
-                known.setdefault(chosen, chosen)
+                known.setdefault(chosen, gpu_names([chosen]) if name == "gpu" else chosen)
             field = self.fields[name]
             assert isinstance(field, forms.MultipleChoiceField)
             field.choices = [(value, known[value]) for value in sorted(known, key=lambda each: known[each])]

@@ -20,6 +20,8 @@ DAYS_MAX = 365
 class ListingForm(PageForm):
     """Named cards or a whole model, a price and a window."""
 
+    hides_optional = True  # one of cards and model is needed
+
     what = forms.ChoiceField(
         label="What you list",
         widget=forms.RadioSelect,

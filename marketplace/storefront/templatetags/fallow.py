@@ -12,12 +12,17 @@ from django.utils.safestring import SafeString, mark_safe
 
 from marketplace.common import clock
 from marketplace.storefront import wording
-from marketplace.storefront.displays import Display, display_of
+from marketplace.storefront.displays import Display, display_of, reason_text
 from marketplace.storefront.icons import ICONS
+from marketplace.storefront.names import gpu_names
 
 register = template.Library()
 register.filter("duration", wording.duration)
 register.filter("memory", wording.memory)
+register.filter("used_memory", wording.used_memory)
+register.filter("reason", reason_text)
+register.filter("gpus", gpu_names)
+register.filter("gpu", lambda slug: gpu_names([slug]))
 register.filter("words", wording.words)
 register.filter("amount", wording.amount)
 

@@ -2,6 +2,7 @@
 import "htmx.org";
 import { enableCopy } from "./copy.js";
 import { enableMenus } from "./menus.js";
+import { foldRail } from "./rail.js";
 import { enableTheme } from "./theme.js";
 import { enableTimes } from "./times.js";
 import { enableEarnings } from "./earnings.js";
@@ -11,4 +12,5 @@ enableCopy();
 enableMenus();
 enableTheme();
 enableTimes();
+foldRail();
 enableEarnings();

@@ -73,7 +73,7 @@ function options(element, count) {
     legend: { show: false },
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_plot, _low, high) => [0, maximum || Math.max(1, (high ?? 1) * 1.1)] } },
-    axes: [{ ...axis, size: 28, space: 70 }, { ...axis, size: 52 }],
+    axes: [{ ...axis, size: 28, space: 70, values: (_plot, times) => times.map(clockTime) }, { ...axis, size: 52 }],
     series: [
       {},
       ...Array.from({ length: count }, (_, index) => ({
@@ -84,6 +84,10 @@ function options(element, count) {
       })),
     ],
   };
+}
+
+function clockTime(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(11, 16);
 }
 
 function writeLatest(element, lines) {

@@ -17,8 +17,17 @@ export function enableTimes() {
 }
 
 function relative(seconds, kind) {
-  if (kind === "left") return seconds <= 0 ? "time is up" : `${span(seconds)} left`;
+  if (kind === "left") return seconds <= 0 ? "time is up" : `${twoUnits(seconds)} left`;
   return seconds > 0 ? `in ${span(seconds)}` : seconds > -1 ? "now" : `${span(-seconds)} ago`;
+}
+
+function twoUnits(seconds) {
+  const parts = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]].flatMap(([unit, name]) => {
+    const number = Math.floor(seconds / unit);
+    seconds -= number * unit;
+    return number ? [`${number} ${name}`] : [];
+  });
+  return parts.slice(0, 2).join(" ") || "0 s";
 }
 
 function span(seconds) {
