@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     joining = commands.add_parser("enrol", help="join a fleet")
     joining.add_argument("--server", required=True, help="https://…")
     joining.add_argument("--token", required=True, help="from the fleet page; good for a short while")
+    joining.add_argument("--name", help="what the fleet page calls this host; its hostname by default")
     joining.set_defaults(action=_enrol)
     draining = commands.add_parser("drain", help="take no new lease; running ones go on")
     draining.add_argument("--off", action="store_true", help="take leases again")
@@ -61,11 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 def _enrol(config: Config, options: argparse.Namespace) -> int:
     state = StateDir(config.state_dir)
     state.create()
+    if options.name:
+        state.keep_name(options.name)
     reader = reader_of(config)
     snapshot = reader.read(lambda _: False)
     reader.close()
     runtime = open_workloads(config, lambda: None).runtime
-    inventory = inventory_of(snapshot, runtime=runtime, state_dir=config.state_dir)
+    inventory = inventory_of(snapshot, runtime=runtime, state=state)
     server = checked_url(options.server, "--server")
     reply = enrol(server, options.token, state.key(), inventory, route_of(config))
     state.keep_enrolment(reply)

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from nodes.agent.gpu import Snapshot
 from nodes.agent.protocol import Inventory
+from nodes.agent.state import StateDir
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 
-def inventory_of(snapshot: Snapshot, *, runtime: str, state_dir: Path) -> Inventory:
+def inventory_of(snapshot: Snapshot, *, runtime: str, state: StateDir) -> Inventory:
     """The inventory of this host with the cards of a snapshot."""
     return Inventory(
-        hostname=socket.gethostname(),
+        hostname=state.name or socket.gethostname(),
         agent_version=agent_version(),
         runtime=runtime,
         cards=snapshot.cards,
@@ -29,7 +30,7 @@ def inventory_of(snapshot: Snapshot, *, runtime: str, state_dir: Path) -> Invent
         kernel=platform.release(),
         cpu_count=os.cpu_count(),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB,
-        disk_free_gib=_disk_free_gib(state_dir),
+        disk_free_gib=_disk_free_gib(state.folder),
     )
 
 

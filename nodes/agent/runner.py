@@ -87,7 +87,7 @@ class Runner:
             self._report_at = now + self._parts.conversation.interval_ms
 
     def _report(self, snapshot: Snapshot, now: int) -> None:
-        inventory = inventory_of(snapshot, runtime=self._parts.runtime, state_dir=self._parts.state.folder)
+        inventory = inventory_of(snapshot, runtime=self._parts.runtime, state=self._parts.state)
         self._seq += 1
         report = Report(
             run=self._parts.run,

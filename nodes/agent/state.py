@@ -13,6 +13,7 @@ from nacl.signing import SigningKey
 from nodes.agent.protocol import EnrolReply, ProtocolError, decode, encode
 
 SEED_BYTES = 32
+NAME_MAX = 100
 
 
 class StateError(RuntimeError):
@@ -64,6 +65,20 @@ class StateDir:
     def keep_enrolment(self, reply: EnrolReply) -> None:
         """On the disk when this returns."""
         _write(self.folder / "enrolment.json", encode(reply))
+
+    @property
+    def name(self) -> str | None:
+        """What the owner called this host at enrolment; None for its hostname."""
+        try:
+            return (self.folder / "name").read_text()
+        except FileNotFoundError:
+            return None
+
+    def keep_name(self, name: str) -> None:
+        """On the disk when this returns; raises StateError for a name that no page could show."""
+        if not name.isprintable() or not 0 < len(name) <= NAME_MAX:
+            raise StateError(f"a name has 1 to {NAME_MAX} printable characters")
+        _write(self.folder / "name", name.encode())
 
     def next_run(self) -> int:
         """The number of this start, higher than any before; on the disk before anything is sent under it."""

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.agent_footprint [--seconds 20] [--json]
 
 RSS is VmRSS at the end; CPU is the scheduler's nanoseconds of all threads per sample; start is the time from the
-process's start to its first report (agent) or first sample (the others).
+process's start to its first report (agent) or first sample (the others), as wall time and as CPU, which a busy
+machine changes less.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Cost:
 
     tool: str
     start_ms: float
+    start_cpu_ms: float
     rss_mib: float
     anonymous_mib: float
     cpu_ms: float
@@ -196,6 +198,7 @@ def _observe(tool: str, pid: int, start_ms: float, seconds: float) -> Cost:
     return Cost(
         tool=tool,
         start_ms=start_ms,
+        start_cpu_ms=before / 1e6,
         rss_mib=_kib(status, "VmRSS") / 1024,
         anonymous_mib=_kib(status, "RssAnon") / 1024,
         cpu_ms=(_cpu_ns(pid) - before) / 1e6 / samples,
@@ -214,13 +217,12 @@ def _kib(status: str, name: str) -> int:
 
 def _print_table(costs: list[Cost]) -> None:
     own = costs[0]
-    print(
-        f"{'':14}{'start ms':>10}{'RSS MiB':>10}{'anon MiB':>10}{'CPU ms/sample':>15}{'RSS ratio':>11}{'CPU ratio':>11}"
-    )
+    titles = ("start ms", "start CPU", "RSS MiB", "anon MiB", "CPU ms", "RSS ratio", "CPU ratio")
+    print(" " * 14 + "".join(f"{title:>11}" for title in titles) + "   (CPU per sample)")
     for cost in costs:
         print(
-            f"{cost.tool:14}{cost.start_ms:10.0f}{cost.rss_mib:10.1f}{cost.anonymous_mib:10.1f}{cost.cpu_ms:15.2f}"
-            f"{cost.rss_mib / own.rss_mib:10.2f}x{cost.cpu_ms / own.cpu_ms:10.2f}x"
+            f"{cost.tool:14}{cost.start_ms:11.0f}{cost.start_cpu_ms:11.0f}{cost.rss_mib:11.1f}{cost.anonymous_mib:11.1f}"
+            f"{cost.cpu_ms:11.2f}{cost.rss_mib / own.rss_mib:10.2f}x{cost.cpu_ms / own.cpu_ms:10.2f}x"
         )
     for name, goal in GOALS.items():
         value = getattr(own, name)

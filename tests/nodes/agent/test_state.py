@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 
 import pytest
 
 from nodes.agent.config import ConfigError, load_config
+from nodes.agent.gpu import Snapshot
+from nodes.agent.host import inventory_of
 from nodes.agent.state import CardEpoch, StateDir, StateError
 
 
@@ -63,3 +66,15 @@ def test_a_wish_to_stop_is_taken_once(state):
 def test_a_wrong_setting_is_named(env):
     with pytest.raises(ConfigError, match=next(iter(env))):
         load_config(env)
+
+
+def test_the_owners_name_for_a_host_goes_into_its_inventory(state):
+    assert inventory_of(Snapshot(), runtime="none", state=state).hostname == socket.gethostname()
+    state.keep_name("Büro 3")
+    assert inventory_of(Snapshot(), runtime="none", state=state).hostname == "Büro 3"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 101], ids=["empty", "two lines", "too long"])
+def test_a_name_that_no_page_could_show_is_refused(state, name):
+    with pytest.raises(StateError, match="printable"):
+        state.keep_name(name)

@@ -1,0 +1,60 @@
+"""`fallow-agent` as an owner calls it, on a scripted fleet, against a server on loopback."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.agent import simulator
+from nodes.agent.__main__ import main
+from nodes.agent.protocol import ENROL_PATH, EnrolRequest, decode, encode
+from nodes.agent.state import StateDir
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, fleet, server, enrolment):
+    monkeypatch.setenv("FALLOW_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("FALLOW_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("FALLOW_SIMULATOR", str(fleet.path))
+    monkeypatch.setenv("FALLOW_RUNTIME", "none")
+    server.answers[ENROL_PATH] = (201, {}, encode(enrolment))
+    yield lambda *arguments: main(arguments)
+    simulator.remove()
+
+
+def test_enrolling_is_unattended_and_can_be_repeated_with_the_same_key(call, server, tmp_path, capsys):
+    for _ in range(2):
+        assert call("enrol", "--server", server.url, "--token", "fet_x", "--name", "rack 7") == 0
+    first, second = (decode(EnrolRequest, body) for body in server.bodies(ENROL_PATH))
+    assert first.public_key == second.public_key
+    assert (first.token, first.inventory.hostname, len(first.inventory.cards)) == ("fet_x", "rack 7", 2)
+    assert "enrolled as node_test" in capsys.readouterr().out
+    assert StateDir(tmp_path / "state").enrolment().node == "node_test"
+
+
+def test_a_refused_token_is_said_in_one_line(call, server, tmp_path, capsys):
+    server.answers[ENROL_PATH] = (403, {}, b'{"detail": "this token has expired"}')
+    assert call("enrol", "--server", server.url, "--token", "fet_x") == 1
+    assert "this token has expired" in capsys.readouterr().err
+    assert StateDir(tmp_path / "state").enrolment() is None
+
+
+def test_a_host_that_is_not_enrolled_is_told_how(call, capsys):
+    for command in ("run", "drain", "stop-now"):
+        assert call(command) == 1
+        assert "not enrolled" in capsys.readouterr().err
+
+
+def test_draining_is_set_and_taken_back(call, server, tmp_path):
+    call("enrol", "--server", server.url, "--token", "fet_x")
+    state = StateDir(tmp_path / "state")
+    call("drain")
+    assert state.draining
+    call("drain", "--off")
+    assert not state.draining
+
+
+def test_the_doctor_names_what_is_wrong(call, fleet, capsys):
+    fleet.change(0, remap_failed=True)
+    assert call("doctor") == 1
+    said = capsys.readouterr().out
+    assert "ROW_REMAP_FAILED" in said and "run fallow-agent enrol" in said
