@@ -107,7 +107,10 @@ def suits(bid, ask, seconds):
         and ask.tier >= bid.min_tier
         and (
             bid.min_reliability_basis_points is None
-            or (ask.reliability_basis_points or -1) >= bid.min_reliability_basis_points
+            or (
+                ask.reliability_basis_points is not None
+                and ask.reliability_basis_points >= bid.min_reliability_basis_points
+            )
         )
         and ask.min_seconds <= bid.duration_seconds <= ask.max_seconds
         and ask.window[0] <= seconds.start
