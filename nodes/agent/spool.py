@@ -14,7 +14,7 @@ SCHEMA = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
 CREATE TABLE IF NOT EXISTS report (run INTEGER, seq INTEGER, body TEXT NOT NULL, PRIMARY KEY (run, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ack (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ack (number INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT UNIQUE, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS dropped (one INTEGER PRIMARY KEY CHECK (one = 1), reports INTEGER NOT NULL);
 INSERT OR IGNORE INTO dropped VALUES (1, 0);
 """
@@ -77,10 +77,14 @@ class Spool:
         return int(self._db.execute("SELECT reports FROM dropped").fetchone()[0]) + self._unwritten
 
     def add_acks(self, acks: list[Ack]) -> None:
-        """Keep acks until the server has answered; in memory if the disk does not take them."""
+        """Keep acks until the server has answered; in memory if the disk does not take them.
+
+        A later ack of the same assignment and phase replaces the earlier: a stop is acked anew with every reply.
+        """
+        rows = [(f"{each.assignment} {each.phase.value}", encode(each).decode()) for each in acks]
         try:
             with self._db:
-                self._db.executemany("INSERT INTO ack (body) VALUES (?)", [(encode(each).decode(),) for each in acks])
+                self._db.executemany("INSERT OR REPLACE INTO ack (topic, body) VALUES (?, ?)", rows)
         except sqlite3.Error as error:
             log.warning("acks are kept in memory alone: %s", error)
             self._memory_acks += acks

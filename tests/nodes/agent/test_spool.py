@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nodes.agent.protocol import Ack, Phase, Report, encode
@@ -73,10 +75,20 @@ def test_it_is_all_there_after_a_restart(spool, path):
 def test_only_acks_that_were_sent_are_forgotten(spool):
     spool.add_acks([ACK])
     sent, mark = spool.acks(10)
-    spool.add_acks([ACK, ACK])
+    later = replace(ACK, phase=Phase.STOPPED, seq=2)
+    spool.add_acks([later])
     spool.remove_acks(mark)
-    assert len(sent) == 1
-    assert len(spool.acks(10)[0]) == 2
+    assert sent == [ACK]
+    assert spool.acks(10)[0] == [later]
+
+
+def test_an_ack_that_is_repeated_is_kept_once_and_never_lost_while_its_older_self_is_sent(spool):
+    spool.add_acks([ACK, replace(ACK, seq=2)])
+    sent, mark = spool.acks(10)
+    spool.add_acks([replace(ACK, seq=3)])
+    spool.remove_acks(mark)
+    assert [each.seq for each in sent] == [2]
+    assert [each.seq for each in spool.acks(10)[0]] == [3]
 
 
 def test_a_damaged_file_is_set_aside(path):
