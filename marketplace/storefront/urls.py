@@ -2,13 +2,25 @@
 
 from django.urls import path
 
-from marketplace.storefront.views import accounts, enrolment, fleet, leases, listings, offers, operator, orders, wallet
+from marketplace.storefront.views import (
+    accounts,
+    enrolment,
+    fleet,
+    leases,
+    listings,
+    offers,
+    operator,
+    orders,
+    style,
+    wallet,
+)
 
 app_name = "storefront"
 urlpatterns = [
     path("", offers.home, name="home"),
     path("offers/", offers.offers_page, name="offers"),
     path("licences/", offers.licences, name="licences"),
+    path("style/", style.style_page, name="style"),
     path("theme/", accounts.theme, name="theme"),
     path("sign-in/", accounts.sign_in_page, name="sign-in"),
     path("sign-up/", accounts.sign_up_page, name="sign-up"),

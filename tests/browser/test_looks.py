@@ -11,6 +11,23 @@ pytestmark = pytest.mark.browser
 PUBLIC = {"home": "/", "offers": "/offers/", "nothing": "/offers/?gpu=a100-sxm4-80gb", "sign-up": "/sign-up/"}
 
 
+@pytest.mark.timeout(120)
+def test_the_checks_see_what_is_wrong(chromium, live_server, scene, axe_source):
+    visitor = Visitor(chromium, live_server.url, theme="light", width=375)
+    visitor.open("/")
+    visitor.page.evaluate("document.querySelector('h1').style.color = '#ddd'")
+    visitor.page.evaluate("document.querySelector('.stats').style.width = '900px'")
+    visitor.page.evaluate("document.querySelector('.brand').replaceChildren()")
+    visitor.page.evaluate("console.error('broken')")
+    visitor.page.evaluate("fetch('https://elsewhere.example/').catch(() => 0)")
+    found = visitor.accessibility(axe_source)
+    assert any(each.startswith("color-contrast") for each in found)
+    assert any(each.startswith("link-name") for each in found)
+    assert any("broken" in each for each in visitor.troubles)
+    assert visitor.overflow() > 0
+    visitor.close()
+
+
 def pages_of(who, scene):
     """Name → path of what this person looks at."""
     offer = f"listing={scene.offer_listing}&node={scene.hosts[1].node.public_id}&gpu=rtx-4090"

@@ -46,3 +46,16 @@ def test_the_pages_of_a_firm_ask_strangers_to_sign_in(client, name):
 def test_members_see_the_pages_of_their_firm(client, scene, who, name):
     client.force_login(getattr(scene, who))
     assert client.get(url(name)).status_code == 200
+
+
+def test_the_style_page_is_for_those_who_work_on_the_pages(client, settings):
+    assert client.get(url("style")).status_code == 404
+    settings.DEBUG = True
+    assert client.get(url("style"), {"name": ""}).status_code == 200
+
+
+def test_an_unknown_page_is_a_page_and_carries_the_policy(client, db):
+    response = client.get("/there/is/nothing/")
+    assert response.status_code == 404
+    assert "There is no such page" in response.content.decode()
+    assert "script-src 'self'" in response["Content-Security-Policy"]
