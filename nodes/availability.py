@@ -121,6 +121,8 @@ def _owners_use(ordered: Sequence[Sample], facts: CardFacts, policy: IdlePolicy,
         return Verdict(Availability.OWNER_USED, busy)
     if _is_ghost(ordered, facts, policy):
         return Verdict(Availability.GHOST, ("load_without_process",))
+    if (ordered[-1].utilisation_percent or 0) > policy.ghost_utilisation_percent:
+        return Verdict(Availability.OWNER_USED, ("utilisation",))
     reasons = _why_not_idle(ordered, facts, policy, now_ms)
     return Verdict(Availability.OWNER_USED, reasons) if reasons else Verdict(Availability.IDLE)
 
@@ -131,16 +133,19 @@ def _why_busy(sample: Sample, facts: CardFacts, policy: IdlePolicy) -> tuple[str
         reasons.append("owner_process")
     if sample.memory_used_mib is None:
         reasons.append("memory_unknown")
-    elif sample.memory_used_mib > _memory_limit(facts, policy):
+    elif sample.memory_used_mib > _memory_limit(sample, facts, policy):
         reasons.append("memory_in_use")
     if sample.owner_processes is None and sample.utilisation_percent is None:
         reasons.append("nothing_proves_idleness")
     return tuple(reasons)
 
 
-def _memory_limit(facts: CardFacts, policy: IdlePolicy) -> float:
-    share = facts.memory_total_mib * policy.memory_slack_percent / 100
-    return max((facts.baseline_mib or 0) + policy.memory_slack_mib, share)
+def _memory_limit(sample: Sample, facts: CardFacts, policy: IdlePolicy) -> float:
+    """Near the baseline; one percent of the memory is allowed too, but not to a process that can't be seen."""
+    near = (facts.baseline_mib or 0) + policy.memory_slack_mib
+    if sample.owner_processes is None:
+        return near
+    return max(near, facts.memory_total_mib * policy.memory_slack_percent / 100)
 
 
 def _is_ghost(ordered: Sequence[Sample], facts: CardFacts, policy: IdlePolicy) -> bool:

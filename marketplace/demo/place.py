@@ -10,7 +10,13 @@ from marketplace.demo.processes import free_port
 ROOT = Path(__file__).parents[2]
 
 # The demo's market is impatient: cards count as idle soon, and an hour may be a minute.
-MARKET = {"FALLOW_DEMO": "1", "IDLE_AFTER_SECONDS": "20", "LEASE_SECONDS_MIN": "60", "TURNAROUND_SECONDS": "10"}
+MARKET = {
+    "FALLOW_DEMO": "1",
+    "IDLE_AFTER_SECONDS": "20",
+    "LEASE_SECONDS_MIN": "60",
+    "TURNAROUND_SECONDS": "10",
+    "SETTLE_SECONDS": "15",
+}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update
@@ -26,9 +26,15 @@ CHARGED = (LeaseState.ACTIVE, LeaseState.ENDING)
 
 
 def settle_leases(*, now: datetime, limit: int = 500) -> int:
-    """Settle the leases that waited longest; returns how many."""
-    due = Lease.objects.filter(state__in=CHARGED).order_by(F("settled_at").asc(nulls_first=True), "pk")
-    keys = list(due.values_list("pk", flat=True)[:limit])
+    """Settle what is ending, and each running lease about once a minute; returns how many."""
+    last = now - timedelta(seconds=settings.SETTLE_SECONDS)
+    due = Lease.objects.filter(
+        Q(state=LeaseState.ENDING)
+        | Q(state=LeaseState.ACTIVE, settled_at=None, active_at__lte=last)
+        | Q(state=LeaseState.ACTIVE, settled_at__lte=last)
+    )
+    waited_longest = due.order_by(F("settled_at").asc(nulls_first=True), "pk")
+    keys = list(waited_longest.values_list("pk", flat=True)[:limit])
     for pk in keys:
         try:
             settle_lease(lease_id=pk, now=now)

@@ -49,6 +49,8 @@ def test_both_lists_of_words_are_the_same():
         ({"owner_processes": 1.0}, "owner_process"),
         ({"memory_used_mib": 2_000.0}, "memory_in_use"),
         ({"memory_used_mib": None}, "memory_unknown"),
+        ({"memory_used_mib": 700.0, "owner_processes": None}, "memory_in_use"),
+        ({"utilisation_percent": 90.0}, "utilisation"),
         ({"owner_processes": None, "utilisation_percent": None}, "nothing_proves_idleness"),
         ({"health": int(Health.MIG_ENABLED)}, "mig_enabled"),
     ],
