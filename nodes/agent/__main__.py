@@ -8,18 +8,17 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from nodes.agent import doctor, unit
 from nodes.agent.client import Refused, Unreachable
 from nodes.agent.config import Config, ConfigError, checked_url, load_config
-from nodes.agent.fleet import FleetError
-from nodes.agent.host import agent_version, inventory_of
+from nodes.agent.host import inventory_of
 from nodes.agent.link import enrol
 from nodes.agent.protocol import ProtocolError
 from nodes.agent.service import reader_of, route_of, run_agent
 from nodes.agent.state import StateDir, StateError
+from nodes.agent.version import VERSION
 from nodes.agent.workloads import open_workloads
 
-FAILURES = (ConfigError, StateError, FleetError, Unreachable, Refused, ProtocolError, unit.UnitError)
+FAILURES = (ConfigError, StateError, Unreachable, Refused, ProtocolError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fallow-agent", description="Offers this host's idle GPUs on Fallow.")
-    parser.add_argument("--version", action="version", version=agent_version())
+    parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     joining = commands.add_parser("enrol", help="join a fleet")
     joining.add_argument("--server", required=True, help="https://…")
@@ -90,6 +89,8 @@ def _status(config: Config, _: argparse.Namespace) -> int:
 
 
 def _doctor(config: Config, _: argparse.Namespace) -> int:
+    from nodes.agent import doctor  # noqa: PLC0415 - `run` starts faster without it
+
     findings = doctor.examine(config)
     for each in findings:
         _say(f"{'ok  ' if each.good else 'FAIL'} {each.name}: {each.detail}")
@@ -109,11 +110,15 @@ def _stop_now(config: Config, _: argparse.Namespace) -> int:
 
 
 def _install(_config: Config, _: argparse.Namespace) -> int:
+    from nodes.agent import unit  # noqa: PLC0415 - `run` starts faster without it
+
     unit.install()
     return 0
 
 
 def _uninstall(_config: Config, _: argparse.Namespace) -> int:
+    from nodes.agent import unit  # noqa: PLC0415 - `run` starts faster without it
+
     unit.uninstall()
     return 0
 

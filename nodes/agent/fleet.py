@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nodes.agent.config import ConfigError
 
-class FleetError(ValueError):
+
+class FleetError(ConfigError):
     """The fleet file can't be understood; the text says where."""
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import socket
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nodes.agent.gpu import Snapshot
 from nodes.agent.protocol import Inventory
 from nodes.agent.state import StateDir
+from nodes.agent.version import VERSION
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -21,25 +20,17 @@ def inventory_of(snapshot: Snapshot, *, runtime: str, state: StateDir) -> Invent
     """The inventory of this host with the cards of a snapshot."""
     return Inventory(
         hostname=state.name or socket.gethostname(),
-        agent_version=agent_version(),
+        agent_version=VERSION,
         runtime=runtime,
         cards=snapshot.cards,
         driver_version=snapshot.driver_version,
         cuda_version=snapshot.cuda_version,
         nvml_error=snapshot.error,
-        kernel=platform.release(),
+        kernel=os.uname().release,
         cpu_count=os.cpu_count(),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB,
         disk_free_gib=_disk_free_gib(state.folder),
     )
-
-
-def agent_version() -> str:
-    """The version of the installed distribution; "source" in a checkout."""
-    try:
-        return version("fallow-agent")
-    except PackageNotFoundError:
-        return "source"
 
 
 def boot_id() -> str:

@@ -10,7 +10,6 @@ import threading
 
 from nacl.signing import VerifyKey
 
-from nodes.agent import simulator
 from nodes.agent.client import Route
 from nodes.agent.config import Config
 from nodes.agent.conversation import Conversation
@@ -94,6 +93,8 @@ class Service:
 def reader_of(config: Config) -> GpuReader:
     """The cards of this host, or of the scripted fleet that the settings name."""
     if config.simulator is not None:
+        from nodes.agent import simulator  # noqa: PLC0415 - a host with cards has no use for it
+
         simulator.install(config.simulator)
     return StallGuard(NvmlReader(ignored_owners=config.ignored_owners))
 

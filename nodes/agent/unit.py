@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nodes.agent.state import StateError
+
 UNIT_PATH = Path("/etc/systemd/system/fallow-agent.service")
 TEMPLATE = Path(__file__).with_name("fallow-agent.service")
 
 
-class UnitError(RuntimeError):
+class UnitError(StateError):
     """The service could not be set up; the text says why."""
 
 

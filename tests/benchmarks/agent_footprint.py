@@ -140,6 +140,7 @@ def measure_agent(folder: Path, seconds: float) -> Cost:
 
 def measure_script(tool: str, script: str, folder: Path, seconds: float) -> Cost:
     """A tool's own library call, once a second."""
+    subprocess.run([sys.executable, "-c", f"import {tool}"], env=_environment(folder), cwd=ROOT, check=True)
     begun = time.monotonic()
     with _running([sys.executable, "-c", script], _environment(folder), subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -162,8 +163,14 @@ def measure(seconds: float) -> list[Cost]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("FALLOW_")}
-    return kept | {"LD_LIBRARY_PATH": str(folder), "FAKE_NVML_CARDS": str(CARDS), "MALLOC_ARENA_MAX": "2"}
+    """Bytecode is kept, as where a tool is installed; the first start of each, which writes it, is not measured."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("FALLOW_", "PYTHON"))}
+    return kept | {
+        "LD_LIBRARY_PATH": str(folder),
+        "FAKE_NVML_CARDS": str(CARDS),
+        "MALLOC_ARENA_MAX": "2",
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+    }
 
 
 @contextlib.contextmanager

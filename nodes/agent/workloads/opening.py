@@ -8,15 +8,11 @@ from pathlib import Path
 from nodes.agent.config import Config
 from nodes.agent.hooks import HookFailed, run_hooks
 from nodes.agent.protocol import FailureReason
-from nodes.agent.workloads import process
 from nodes.agent.workloads.api import MemoryUsed, Workloads
-from nodes.agent.workloads.docker import DockerRuntime
 from nodes.agent.workloads.engine import Engine, EngineError
 from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.none import NoWorkloads
 from nodes.agent.workloads.openssh import Ed25519Key
-from nodes.agent.workloads.podman import PodmanRuntime
-from nodes.agent.workloads.process import ProcessRuntime
 from nodes.agent.workloads.runtime import Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import RunHooks, Settings
 from nodes.agent.workloads.verify import PROC_DRIVER
@@ -51,7 +47,7 @@ def open_workloads(
 def find_runtime(config: Config) -> Runtime | None:
     """The runtime that the settings name, or the first that this host has."""
     if config.runtime == "process":
-        return ProcessRuntime(config.state_dir / "processes")
+        return _processes(config)
     if config.runtime == "none":
         return None
     for path in _sockets(config):
@@ -60,9 +56,27 @@ def find_runtime(config: Config) -> Runtime | None:
             about = engine.get("/version")
         except EngineError:
             continue
-        return PodmanRuntime(engine) if _is_podman(about) else DockerRuntime(engine)
-    stands_in = config.runtime == "auto" and process.allowed()
-    return ProcessRuntime(config.state_dir / "processes") if stands_in else None
+        return _containers(engine, about)
+    return _processes(config, unasked=True) if config.runtime == "auto" else None
+
+
+def _containers(engine: Engine, about: Mapping[str, object]) -> Runtime:
+    # Each host needs one runtime; loading the others would make its start slower.
+    if _is_podman(about):
+        from nodes.agent.workloads.podman import PodmanRuntime  # noqa: PLC0415
+
+        return PodmanRuntime(engine)
+    from nodes.agent.workloads.docker import DockerRuntime  # noqa: PLC0415
+
+    return DockerRuntime(engine)
+
+
+def _processes(config: Config, *, unasked: bool = False) -> Runtime | None:
+    from nodes.agent.workloads import process  # noqa: PLC0415 - as above
+
+    if unasked and not process.allowed():
+        return None
+    return process.ProcessRuntime(config.state_dir / "processes")
 
 
 def _sockets(config: Config) -> Sequence[Path]:

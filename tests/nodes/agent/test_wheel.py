@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from nodes.agent.version import VERSION
 
 AGENT = Path(__file__).parents[3] / "nodes/agent"
 
@@ -45,6 +48,10 @@ def test_the_wheel_holds_the_modules_and_the_service_and_nothing_else(wheel):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = [*_modules(), AGENT / "fallow-agent.service"]
     assert packed == {f"nodes/agent/{path.relative_to(AGENT)}" for path in sources}
+
+
+def test_the_agent_reports_the_version_of_its_package():
+    assert tomllib.loads((AGENT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 def test_the_installed_agent_shows_its_help_without_django(host):
