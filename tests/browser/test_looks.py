@@ -30,7 +30,7 @@ def test_the_checks_see_what_is_wrong(chromium, live_server, scene, axe_source):
 
 def pages_of(who, scene):
     """Name → path of what this person looks at."""
-    offer = f"listing={scene.offer_listing}&node={scene.hosts[1].node.public_id}&gpu=rtx-4090"
+    offer = f"listing={scene.offer_listing}&node={scene.hosts[1].node.public_id}&gpu=rtx-4090&memory_mib=24576"
     lease = f"/leases/{scene.lease.public_id}/"
     return {
         "bob": {

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -81,7 +81,7 @@ def order_new(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Take an offer: fill in, look at the total, confirm. The offer is looked up again at every step."""
     now = clock.now()
     wanted = request.POST if request.method == "POST" else request.GET
-    offer = _offer(caller, wanted.get("listing", ""), wanted.get("node", ""), wanted.get("gpu", ""), now)
+    offer = _offer(caller, wanted, now)
     if offer is None:
         return render(request, "storefront/buy/gone.html", {"gpu": wanted.get("gpu", "")}, status=409)
     form = OrderForm(request.POST or None, initial=_initial(caller, request))
@@ -132,9 +132,11 @@ def order_cancel(request: HttpRequest, caller: Caller, order_id: str) -> HttpRes
     return redirect("storefront:order", order_id)
 
 
-def _offer(caller: Caller, listing: str, node: str, gpu: str, now: datetime) -> Offer | None:
+def _offer(caller: Caller, wanted: QueryDict, now: datetime) -> Offer | None:
+    """The offer that was clicked on, as it is now; cards of one model may differ in memory on one node."""
+    named = tuple(wanted.get(name, "") for name in ("listing", "node", "gpu", "memory_mib"))
     offers = all_offers(now=now, exclude_firm_pk=caller.firm.pk)
-    return next((each for each in offers if (each.listing, each.node, each.gpu) == (listing, node, gpu)), None)
+    return next((each for each in offers if (each.listing, each.node, each.gpu, str(each.memory_mib)) == named), None)
 
 
 def _initial(caller: Caller, request: HttpRequest) -> dict[str, Any]:
@@ -175,6 +177,7 @@ def _take(form: OrderForm, offer: Offer, quote: Quote, now: datetime) -> OrderRe
         time_in_force=TimeInForce.IOC,
         workload=form.workload(),
         offer=offer.token(now),
+        memory_mib_min=offer.memory_mib,
     )
 
 

@@ -44,6 +44,7 @@ def order_form(scene, **changes):
         "listing": scene.offer_listing,
         "node": scene.hosts[1].node.public_id,
         "gpu": "rtx-4090",
+        "memory_mib": "24576",
         "count": "1",
         "duration": "2",
         "duration_unit": "3600",
@@ -93,6 +94,13 @@ def test_a_price_that_rose_meanwhile_is_shown_and_not_paid(bob, scene):
     assert Order.objects.count() == before
 
 
+def test_the_modified_card_that_was_chosen_is_the_one_that_is_bought(bob, scene):
+    bob.post(url("order-new"), confirm(bob, scene, memory_mib="49140"))
+    scene.market.tick()
+    assert Order.objects.latest("pk").memory_mib_min == 49_140
+    assert [each.card for each in Lease.objects.latest("pk").lease_cards.all()] == [scene.hosts[1].cards[0]]
+
+
 def test_an_offer_that_is_gone_says_so(bob, scene):
     CapacityListing.objects.filter(public_id=scene.offer_listing).update(state="paused")
     response = bob.post(url("order-new"), order_form(scene))
@@ -126,7 +134,7 @@ def test_a_wrong_value_is_named_and_nothing_is_bought(bob, scene, field, value):
 
 
 def test_a_standing_order_waits_and_can_be_cancelled(bob, scene):
-    form = {key: value for key, value in order_form(scene).items() if key not in {"listing", "node"}}
+    form = {key: value for key, value in order_form(scene).items() if key not in {"listing", "node", "memory_mib"}}
     form |= {"gpu": "a100-sxm4-80gb", "price": "1.25", "currency": "USD", "key": "k" * 24, "confirm": "1"}
     assert bob.post(url("standing-order"), form).status_code == 302
     order = Order.objects.latest("pk")
