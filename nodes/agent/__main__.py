@@ -6,18 +6,20 @@ import argparse
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 from nodes.agent.client import Refused, Unreachable
 from nodes.agent.config import Config, ConfigError, checked_url, load_config
 from nodes.agent.host import inventory_of
 from nodes.agent.link import enrol
-from nodes.agent.protocol import ProtocolError
+from nodes.agent.protocol import FailureReason, ProtocolError
 from nodes.agent.service import reader_of, route_of, run_agent
 from nodes.agent.state import StateDir, StateError
 from nodes.agent.version import VERSION
 from nodes.agent.workloads import open_workloads
 
+STOP_SECONDS_MAX = 120
 FAILURES = (ConfigError, StateError, Unreachable, Refused, ProtocolError)
 
 
@@ -104,9 +106,24 @@ def _drain(config: Config, options: argparse.Namespace) -> int:
 
 
 def _stop_now(config: Config, _: argparse.Namespace) -> int:
-    _enrolled(config).ask_stop_now()
-    _say("the running agent ends every lease now; `fallow-agent drain --off` to take leases again")
+    state = _enrolled(config)
+    state.ask_stop_now()
+    if state.lock():  # no agent runs, but leases may: they outlive it
+        _stop_leases(config)
+        state.take_stop_now()
+    _say("every lease ends now; `fallow-agent drain --off` to take leases again")
     return 0
+
+
+def _stop_leases(config: Config) -> None:
+    workloads = open_workloads(config, lambda: None)
+    workloads.recover()
+    workloads.stop_all(FailureReason.OWNER_STOPPED)
+    deadline = time.monotonic() + STOP_SECONDS_MAX
+    while workloads.statuses():
+        if time.monotonic() > deadline:
+            raise StateError(f"leases still run after {STOP_SECONDS_MAX} s: stop their containers by hand")
+        time.sleep(0.2)
 
 
 def _install(_config: Config, _: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ class Client:
         self._route = route
         self._timeout = timeout
         self._connection: http.client.HTTPConnection | None = None
+        self.date: str | None = None  # the server's clock at its last answer
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         """The body of the answer; raises Unreachable or Refused.
@@ -87,6 +88,7 @@ class Client:
             self._connection = self._open()
         self._connection.request("POST", self._url.path.rstrip("/") + path, body, dict(headers))
         response = self._connection.getresponse()
+        self.date = response.headers.get("Date")
         answer = response.read(ANSWER_BYTES_MAX + 1)
         if len(answer) > ANSWER_BYTES_MAX:
             raise http.client.HTTPException("the answer is too long")

@@ -1,4 +1,4 @@
-"""Telling the server: the inventory when it is new, reports oldest first, acks until they are answered.
+"""Telling the server: a new inventory, the live report, what an outage left (oldest first), acks until answered.
 
 Reports and signed messages go to two services and fail apart: each has its own back-off.
 """
@@ -86,9 +86,11 @@ class Conversation:
     def tell(self, report: Report, inventory: Inventory, now: int) -> None:
         """One round. What can't be told now is kept for the next."""
         self._signed.attempt(lambda: self._send_inventory(inventory, report.inventory), now)
-        if len(self._spool) or not self._reports.attempt(lambda: self._send_now(report), now):
-            self._spool.add(report)
+        # The newest first: after a long outage the server should know at once how things are now.
+        if self._reports.attempt(lambda: self._send_now(report), now):
             self._reports.attempt(self._replay, now)
+        else:
+            self._spool.add(report)
         self._spool.add_acks(self._leases.drain_acks(now))
         self._signed.attempt(self._send_acks, now)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from nodes.agent.client import Client, Refused, Unreachable
@@ -17,6 +20,7 @@ from nodes.agent.state import StateDir, StateError
 from nodes.agent.workloads import open_workloads
 
 DISK_FREE_GIB_MIN = 20
+SKEW_SECONDS_MAX = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ def examine(config: Config) -> list[Finding]:
     reader = reader_of(config)
     snapshot = reader.read(lambda _: False)
     reader.close()
-    return [*_state(config), *_cards(snapshot), _runtime(config), _disk(config), *_server(config)]
+    return [*_state(config), *_cards(snapshot), _runtime(config), _ssh(), _disk(config), *_server(config)]
 
 
 def _state(config: Config) -> Iterator[Finding]:
@@ -68,6 +72,11 @@ def _runtime(config: Config) -> Finding:
     return Finding("runtime", runtime != "none", runtime if runtime != "none" else advice)
 
 
+def _ssh() -> Finding:
+    found = shutil.which("ssh")
+    return Finding("ssh", found is not None, found or "buyers are reached through it: install openssh-client")
+
+
 def _disk(config: Config) -> Finding:
     stat = os.statvfs(config.state_dir if config.state_dir.exists() else "/")
     free = stat.f_bavail * stat.f_frsize // 1024**3
@@ -95,6 +104,14 @@ def _server(config: Config) -> Iterator[Finding]:
         yield Finding("server", True, "answers")
     finally:
         client.close()
+    if client.date:
+        yield _clock(client.date)
+
+
+def _clock(date: str) -> Finding:
+    skew = round(time.time() - parsedate_to_datetime(date).timestamp())
+    advice = "as the server's" if abs(skew) <= SKEW_SECONDS_MAX else f"{skew} s off: let timesyncd or chrony set it"
+    return Finding("clock", abs(skew) <= SKEW_SECONDS_MAX, advice)
 
 
 def _resolves(config: Config, enrolment: EnrolReply) -> Finding:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nodes.agent.config import ConfigError
+from nodes.agent.traces import Trace, open_trace
+
+TRACE_PID = 424_242  # the owner's process that a trace stands for
+TRACE_HELD_MIB_MIN = 600
 
 
 class FleetError(ConfigError):
@@ -66,6 +72,7 @@ class ScriptedCard:
     lost: int = 0  # 1: every call fails; 2: the card has no handle any more
     unsupported: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
+    trace: dict[str, Any] | None = None  # keywords of `traces.open_trace`, which then tells utilisation and memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,11 @@ class Fleet:
 class FleetFile:
     """The fleet of a file, read again when the file has changed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._clock = clock
+        self._begun = clock()
+        self._traces: dict[str, Trace] = {}  # kept when the file changes, so that they play on
         self._seen: tuple[int, int] | None = None
         self._fleet = Fleet()
 
@@ -97,7 +107,33 @@ class FleetFile:
         except (OSError, FleetError) as error:
             if self._seen is None:
                 raise FleetError(f"{self._path}: {error}") from error
+        if any(card.trace for card in self._fleet.cards):
+            return dataclasses.replace(self._fleet, cards=[self._played(card) for card in self._fleet.cards])
         return self._fleet
+
+    def _played(self, card: ScriptedCard) -> ScriptedCard:
+        """The card as its trace has it now: while it works or holds memory, a process of the owner is on it."""
+        if card.trace is None:
+            return card
+        key = json.dumps([card.uuid, card.trace], sort_keys=True)
+        if key not in self._traces:
+            self._traces[key] = _opened(card)
+        percent, held = self._traces[key].at(self._clock() - self._begun)
+        works = percent > 0 or held >= TRACE_HELD_MIB_MIN
+        return dataclasses.replace(
+            card,
+            utilisation=percent,
+            memory_used_mib=min(held, card.memory_total_mib - card.memory_reserved_mib),
+            power_w=card.power_w + (card.power_limit_w - card.power_w) * percent / 100,
+            processes=[*card.processes, *([ScriptedProcess(TRACE_PID, mib=held)] if works else [])],
+        )
+
+
+def _opened(card: ScriptedCard) -> Trace:
+    try:
+        return open_trace(**{"seed": card.uuid} | (card.trace or {}))
+    except (OSError, ValueError, TypeError) as error:
+        raise FleetError(f"the trace of {card.uuid}: {error}") from error
 
 
 def parse_fleet(text: str) -> Fleet:

@@ -27,6 +27,7 @@ class Snapshot:
     driver_version: str | None = None
     cuda_version: str | None = None
     error: str | None = None  # why NVML as a whole can't be used
+    stale_library: bool = False  # the driver was replaced under this process: only a new one can read the cards
 
     def memory_used_mib(self, uuid: str) -> int | None:
         """MiB in use on a card; None when the card or its reading is unknown."""

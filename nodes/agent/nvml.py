@@ -60,6 +60,7 @@ class NvmlReader:
         self._ready = False
         self._tried_at: float | None = None
         self._error: str | None = None
+        self._mismatch = False
         self._versions: tuple[str | None, str | None] = (None, None)
         self._events: object | None = None
 
@@ -76,6 +77,7 @@ class NvmlReader:
             driver_version=self._versions[0],
             cuda_version=self._versions[1],
             error=self._error,
+            stale_library=self._mismatch and bool(known),
         )
 
     def close(self) -> None:
@@ -97,6 +99,7 @@ class NvmlReader:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
             self._error = str(error)
+            self._mismatch = error.value == pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
             return False
         self._ready, self._error = True, None
         cuda = attempt(Signal("nvmlSystemGetCudaDriverVersion"))

@@ -68,6 +68,9 @@ class Runner:
         """Until `stop` is set; a `wake` after that makes it seen at once. Leases go on without the agent."""
         while not stop.is_set():
             self.run_once()
+            if self._last.stale_library:
+                log.warning("the driver was replaced: ending, to be started anew with its library")
+                return
             self._woken.wait(self._watch_seconds)
             self._woken.clear()
 

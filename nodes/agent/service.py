@@ -30,6 +30,8 @@ def run_agent(config: Config) -> None:
     """Work until SIGTERM or SIGINT; raises StateError when this host is not enrolled."""
     state = StateDir(config.state_dir)
     state.create()
+    if not state.lock():
+        raise StateError(f"another agent works with {config.state_dir}")
     service = Service(config, state)
     stop = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 from dataclasses import dataclass
@@ -42,6 +43,16 @@ class StateDir:
             raise StateError(f"{self.folder} can't be made: {error.strerror}") from error
         if not os.access(self.folder, os.W_OK):
             raise StateError(f"{self.folder} can't be written: run as root or set FALLOW_STATE_DIR")
+
+    def lock(self) -> bool:
+        """Whether this process now is the one agent of the folder; it stays so until it ends."""
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        return True
 
     def key(self) -> SigningKey:
         """The node's Ed25519 key, made at the first call; its seed never leaves this host."""

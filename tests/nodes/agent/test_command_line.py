@@ -58,3 +58,31 @@ def test_the_doctor_names_what_is_wrong(call, fleet, capsys):
     assert call("doctor") == 1
     said = capsys.readouterr().out
     assert "ROW_REMAP_FAILED" in said and "run fallow-agent enrol" in said
+
+
+def test_the_doctor_compares_the_clock_with_the_servers(call, server, capsys):
+    call("enrol", "--server", server.url, "--token", "fet_x")
+    call("doctor")
+    assert "ok   clock: as the server's" in capsys.readouterr().out
+
+
+def test_stop_now_works_without_a_running_agent(call, server, tmp_path):
+    call("enrol", "--server", server.url, "--token", "fet_x")
+    state = StateDir(tmp_path / "state")
+    assert call("stop-now") == 0
+    assert state.draining and not state.take_stop_now()
+
+
+def test_stop_now_leaves_a_wish_for_the_running_agent(call, server, tmp_path):
+    call("enrol", "--server", server.url, "--token", "fet_x")
+    state = StateDir(tmp_path / "state")
+    assert state.lock()
+    assert call("stop-now") == 0
+    assert state.take_stop_now()
+
+
+def test_two_agents_do_not_share_a_folder(call, server, tmp_path, capsys):
+    call("enrol", "--server", server.url, "--token", "fet_x")
+    assert StateDir(tmp_path / "state").lock()
+    assert call("run") == 1
+    assert "another agent" in capsys.readouterr().err

@@ -174,7 +174,7 @@ def test_it_sends_the_inventory_again_when_wanted_or_changed(host, fleet, server
     assert len(server.bodies(INVENTORY_PATH)) == 3
 
 
-def test_reports_of_an_outage_arrive_later_oldest_first(host, server):
+def test_after_an_outage_the_live_report_goes_first_and_the_kept_ones_follow_oldest_first(host, server):
     server.answers[REPORTS_PATH] = (503, {}, b"")
     for _ in range(4):
         host.step(5)
@@ -182,7 +182,7 @@ def test_reports_of_an_outage_arrive_later_oldest_first(host, server):
     server.answers[REPORTS_PATH] = reply()
     host.step(30)
     delivered = batches(server)[sent:]
-    assert [report.seq for batch in delivered for report in batch.reports] == [1, 2, 3, 4, 5]
+    assert [report.seq for batch in delivered for report in batch.reports] == [5, 1, 2, 3, 4]
     assert len(host.spool) == 0
 
 
@@ -201,18 +201,20 @@ def test_reports_survive_a_crash_of_the_agent(host, server):
     host.crash()
     server.answers[REPORTS_PATH] = reply()
     host.step(5)
-    assert [(report.run, report.seq) for report in batches(server)[-1].reports] == [(1, 1), (2, 1)]
+    assert [(report.run, report.seq) for batch in batches(server)[1:] for report in batch.reports] == [(2, 1), (1, 1)]
 
 
 def test_reports_that_are_refused_for_good_do_not_block_later_ones(host, server):
-    server.answers[REPORTS_PATH] = (400, {}, b'{"detail": "bad"}')
+    def refuse_the_first(body):
+        first = any(report.seq == 1 for report in decode(ReportBatch, body).reports)
+        return (400, {}, b'{"detail": "bad"}') if first else reply()
+
+    server.answers[REPORTS_PATH] = refuse_the_first
     host.step()
     host.step(10)
-    server.answers[REPORTS_PATH] = reply()
-    host.step(60)
     assert len(host.spool) == 0
-    host.step(5)
-    assert batches(server)[-1].reports[0].dropped >= 1
+    host.step(60)
+    assert batches(server)[-1].reports[0].dropped == 1
 
 
 def test_a_signed_command_starts_a_lease_and_its_ack_is_signed(host, server):
@@ -331,6 +333,15 @@ def test_it_keeps_a_status_for_the_owner(host, server):
     assert "on fire" in status["problem"]
     assert status["spooled"] == 1
     assert len(status["cards"]) == 2
+
+
+def test_it_ends_to_be_started_anew_when_the_driver_was_replaced_under_it(host, fleet):
+    host.step()
+    fleet.write(init_error=18)  # the library in this process is older than the driver
+    host.step(61)
+    host.step(61)
+    host.runner.run_forever(threading.Event())
+    assert host.runner.snapshot.stale_library
 
 
 def test_it_runs_until_it_is_told_to_end(host, server):
