@@ -9,7 +9,7 @@ from rest_framework import serializers
 from marketplace.accounts.models import Firm
 from marketplace.common.api import MoneyShape, PageQuery, money_json
 from marketplace.leases.models import Lease
-from marketplace.leases.selectors import access_of
+from marketplace.leases.selectors import Access
 from marketplace.leases.states import LeaseState
 
 MS_PER_SECOND = 1000
@@ -60,10 +60,9 @@ class UsageShape(serializers.Serializer[Lease]):
     formula = serializers.CharField()
 
 
-def lease_json(lease: Lease, firm: Firm) -> dict[str, Any]:
+def lease_json(lease: Lease, firm: Firm, access: Access | None) -> dict[str, Any]:
     """A lease as one of its two parties sees it; only the buyer gets the way in."""
     is_buyer = lease.buyer_id == firm.pk
-    access = access_of(lease)
     return {
         "id": lease.public_id,
         "side": "buyer" if is_buyer else "seller",

@@ -8,10 +8,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from marketplace.accounts.authentication import caller_of, require
+from marketplace.accounts.models import Firm
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
-from marketplace.common.api import page, parse_query
-from marketplace.leases.selectors import lease_of, leases_of
+from marketplace.common.api import paged, parse_query, take_page
+from marketplace.leases.selectors import access_of, accesses_of, lease_of, leases_of
 from marketplace.leases.serializers import LeaseQuery, LeaseShape, UsageShape, lease_json, usage_json
 from marketplace.leases.services.ending import end_by_buyer
 
@@ -28,7 +29,9 @@ class LeasesView(APIView):
             leases = leases.filter(state=state)
         if side := query.get("side"):
             leases = leases.filter(**{side: firm})
-        return page(leases, query, lambda lease: lease_json(lease, firm))
+        taken = take_page(leases, query)
+        accesses = accesses_of(taken.rows)
+        return paged(taken, lambda lease: lease_json(lease, firm, accesses.get(lease.public_id)))
 
 
 class LeaseView(APIView):
@@ -37,7 +40,7 @@ class LeaseView(APIView):
     @extend_schema(responses=LeaseShape)
     def get(self, request: Request, lease_id: str) -> Response:
         firm = caller_of(request).firm
-        return Response(lease_json(lease_of(firm, lease_id), firm))
+        return _answer(firm, lease_id)
 
 
 class EndLeaseView(APIView):
@@ -49,7 +52,7 @@ class EndLeaseView(APIView):
         lease_of(caller.firm, lease_id)
         require(caller, Scope.TRADE)
         end_by_buyer(firm=caller.firm, public_id=lease_id, actor=caller.actor, now=clock.now())
-        return Response(lease_json(lease_of(caller.firm, lease_id), caller.firm))
+        return _answer(caller.firm, lease_id)
 
 
 class LeaseUsageView(APIView):
@@ -58,3 +61,8 @@ class LeaseUsageView(APIView):
     @extend_schema(responses=UsageShape)
     def get(self, request: Request, lease_id: str) -> Response:
         return Response(usage_json(lease_of(caller_of(request).firm, lease_id)))
+
+
+def _answer(firm: Firm, lease_id: str) -> Response:
+    lease = lease_of(firm, lease_id)
+    return Response(lease_json(lease, firm, access_of(lease)))
