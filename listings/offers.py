@@ -49,7 +49,8 @@ class Offer:
 
     def token(self, now: datetime) -> str:
         """The opaque id: it names the listing, the node, the model and the price that was shown."""
-        shown = [self.listing, self.node, self.gpu, self.price_micros_per_gpu_hour, self.currency, int(now.timestamp())]
+        shown = [self.listing, self.node, self.gpu, self.memory_mib]
+        shown += [self.price_micros_per_gpu_hour, self.currency, int(now.timestamp())]
         return signing.dumps(shown, salt=SALT)
 
 
@@ -60,6 +61,7 @@ class OfferToken:
     listing: str
     node: str
     gpu: str
+    memory_mib: int
     price_micros: int
     currency: str
     current_price_micros: int
@@ -68,7 +70,7 @@ class OfferToken:
 def read_offer_token(text: str, *, now: datetime) -> OfferToken:
     """The offer behind an id. Invalid when it is not one of ours, Conflict when it is old or its listing is closed."""
     try:
-        listing_id, node, gpu, price, currency, shown_at = signing.loads(text, salt=SALT)
+        listing_id, node, gpu, memory_mib, price, currency, shown_at = signing.loads(text, salt=SALT)
     except (signing.BadSignature, ValueError) as error:
         raise Invalid("this is not the id of an offer", code="bad_offer") from error
     if now.timestamp() - shown_at > settings.QUOTE_SECONDS:
@@ -80,6 +82,7 @@ def read_offer_token(text: str, *, now: datetime) -> OfferToken:
         listing=listing_id,
         node=node,
         gpu=gpu,
+        memory_mib=memory_mib,
         price_micros=price,
         currency=currency,
         current_price_micros=listing.ask_micros_per_gpu_hour,

@@ -19,6 +19,7 @@ STATIC_CHECKS: dict[str, Check] = {
     "region": lambda bid, ask: not bid.regions or ask.region in bid.regions,
     "country": lambda bid, ask: not bid.countries or ask.country in bid.countries,
     "memory": lambda bid, ask: ask.memory_mib >= bid.min_memory_mib,
+    "exact_memory": lambda bid, ask: bid.pinned_memory_mib in (None, ask.memory_mib),
     "tier": lambda bid, ask: ask.tier >= bid.min_tier,
     "reliability": lambda bid, ask: _is_reliable(bid.min_reliability_basis_points, ask.reliability_basis_points),
     "duration": lambda bid, ask: ask.min_seconds <= bid.duration_seconds <= ask.max_seconds,

@@ -63,6 +63,7 @@ def bid_from(order: Order, *, new: Collection[str]) -> Bid:
         min_tier=TIERS.index(order.tier_min),
         pinned_listing=order.pinned_listing or None,
         pinned_node=order.pinned_node or None,
+        pinned_memory_mib=order.pinned_memory_mib,
         is_new=order.public_id in new,
     )
 

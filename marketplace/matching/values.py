@@ -98,6 +98,7 @@ class Bid:
     min_reliability_basis_points: int | None = None
     pinned_listing: str | None = None
     pinned_node: str | None = None
+    pinned_memory_mib: int | None = None
     is_new: bool = False
 
     @property

@@ -41,6 +41,7 @@ class Order(models.Model):
     exclude_nodes = ArrayField(models.CharField(max_length=32), default=list)
     pinned_listing = models.CharField(max_length=32, blank=True)
     pinned_node = models.CharField(max_length=32, blank=True)
+    pinned_memory_mib = models.PositiveIntegerField(null=True)  # a modified card beside a factory one is another offer
     workload = models.JSONField()  # image, command, env, ports, disk_gib, ssh_public_key
     registry_auth = models.JSONField(null=True)  # written by the buyer, shown to nobody, emptied when the order ends
     escrow_micros = models.BigIntegerField()

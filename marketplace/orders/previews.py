@@ -69,7 +69,8 @@ def _filters(firm: Firm, values: dict[str, Any]) -> OfferFilters:
 
 def _named(found: list[Offer], values: dict[str, Any]) -> Offer | None:
     token = values["offer_token"]
-    return next((each for each in found if (each.listing, each.node) == (token.listing, token.node)), None)
+    named = (token.listing, token.node, token.memory_mib)
+    return next((each for each in found if (each.listing, each.node, each.memory_mib) == named), None)
 
 
 def _total(price: int | None, values: dict[str, Any]) -> int | None:

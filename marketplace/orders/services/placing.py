@@ -147,6 +147,7 @@ def _create(firm: Firm, actor: str, request: OrderRequest, token: OfferToken | N
         exclude_nodes=list(request.exclude_nodes),
         pinned_listing=token.listing if token else "",
         pinned_node=token.node if token else "",
+        pinned_memory_mib=token.memory_mib if token else None,
         workload=request.workload,
         registry_auth=request.registry_auth,
         escrow_micros=request.escrow_micros,

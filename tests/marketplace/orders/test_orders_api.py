@@ -5,6 +5,7 @@ import pytest
 from marketplace.leases.models import Lease
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
+from nodes.models import Card
 from tests.factories import make_firm
 from tests.hosts import HOST_KEY
 from tests.market import USD, Market
@@ -70,6 +71,16 @@ def test_a_changed_price_makes_the_quote_stale(market):
     )
     response = market.order(offer=offer["id"], gpu=[], max_price_per_gpu_hour="0.400")
     assert (response.status_code, response.json()["code"]) == (409, "quote_stale")
+
+
+def test_who_takes_the_factory_card_does_not_get_the_modified_one(market):
+    host = market.host(count=2, gpu="rtx-4090-d")
+    Card.objects.filter(pk=host.cards[0].pk).update(memory_mib=49_140, is_modified=True)
+    market.list_cards(host)
+    for offer in market.buyer.get("/api/v1/offers/").json()["data"]:
+        response = market.order(offer=offer["id"], gpu=[])
+        lease = market.buyer.get(f"/api/v1/leases/{response.json()['leases'][0]}/").json()
+        assert lease["cards"][0]["memory_mib"] == offer["memory_mib"]
 
 
 def test_a_preview_returns_the_exact_body_to_post(market):
