@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from nodes.agent.protocol import Ack, Report, decode, encode
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+MEMORY_BYTES_MAX = 1024 * 1024
 
 SCHEMA = """
 PRAGMA journal_mode=WAL;
@@ -21,35 +26,33 @@ INSERT OR IGNORE INTO dropped VALUES (1, 0);
 
 
 class Spool:
-    """A file of SQLite. A disk that is full or broken costs reports, never a lease."""
+    """A file of SQLite, or memory once the disk is full or broken: that costs reports, never a lease."""
 
     def __init__(self, path: Path, *, bytes_max: int) -> None:
-        self._path = path
         self._bytes_max = bytes_max
-        self._unwritten = 0
-        self._memory_acks: list[Ack] = []
-        self._db = _opened(path)
-        self._bytes = self._sum()
+        self._lost = 0  # with a file that could not be used any more
+        try:
+            self._db = _opened(path)
+        except (sqlite3.Error, OSError) as error:
+            self._db = self._memory(error)
+        self._bytes = self._do(_sum)
 
     def add(self, report: Report) -> None:
         """Keep a report; makes room by dropping the oldest."""
         body = encode(report).decode()
-        try:
-            with self._db:
-                self._db.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?)", (report.run, report.seq, body))
-                self._bytes += len(body)
-                while self._bytes > self._bytes_max and self._drop_oldest():
-                    pass
-        except sqlite3.Error as error:
-            self._unwritten += 1
-            log.warning("a report is lost: %s", error)
+        self._do(
+            lambda db: db.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?)", (report.run, report.seq, body))
+        )
+        self._bytes += len(body)
+        while self._bytes > self._bytes_max and self._do(self._drop_oldest):
+            pass
 
     def oldest(self, count: int, bytes_max: int) -> list[Report]:
         """Reports to send next, oldest first, at least one if there is any."""
-        rows = self._db.execute("SELECT body FROM report ORDER BY run, seq LIMIT ?", (count,))
+        query = "SELECT body FROM report ORDER BY run, seq LIMIT ?"
         reports: list[Report] = []
         size = 0
-        for (body,) in rows:
+        for (body,) in self._do(lambda db: db.execute(query, (count,)).fetchall()):
             size += len(body)
             if reports and size > bytes_max:
                 break
@@ -58,69 +61,101 @@ class Spool:
 
     def remove(self, reports: list[Report]) -> None:
         """They were delivered."""
-        with self._db:
-            self._db.executemany("DELETE FROM report WHERE run = ? AND seq = ?", [(r.run, r.seq) for r in reports])
-        self._bytes = self._sum()
+        keys = [(each.run, each.seq) for each in reports]
+        self._do(lambda db: db.executemany("DELETE FROM report WHERE run = ? AND seq = ?", keys))
+        self._bytes = self._do(_sum)
 
     def drop(self, reports: list[Report]) -> None:
         """The server will never take them."""
         self.remove(reports)
-        with self._db:
-            self._db.execute("UPDATE dropped SET reports = reports + ?", (len(reports),))
+        self._do(lambda db: db.execute("UPDATE dropped SET reports = reports + ?", (len(reports),)))
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM report").fetchone()[0])
+        return int(self._do(lambda db: db.execute("SELECT count(*) FROM report").fetchone()[0]))
 
     @property
     def dropped(self) -> int:
         """Reports that were lost since this file was made."""
-        return int(self._db.execute("SELECT reports FROM dropped").fetchone()[0]) + self._unwritten
+        return int(self._do(lambda db: db.execute("SELECT reports FROM dropped").fetchone()[0])) + self._lost
 
     def add_acks(self, acks: list[Ack]) -> None:
-        """Keep acks until the server has answered; in memory if the disk does not take them.
+        """Keep acks until the server has answered.
 
         A later ack of the same assignment and phase replaces the earlier: a stop is acked anew with every reply.
         """
         rows = [(f"{each.assignment} {each.phase.value}", encode(each).decode()) for each in acks]
-        try:
-            with self._db:
-                self._db.executemany("INSERT OR REPLACE INTO ack (topic, body) VALUES (?, ?)", rows)
-        except sqlite3.Error as error:
-            log.warning("acks are kept in memory alone: %s", error)
-            self._memory_acks += acks
+        self._do(lambda db: db.executemany("INSERT OR REPLACE INTO ack (topic, body) VALUES (?, ?)", rows))
 
     def acks(self, count: int) -> tuple[list[Ack], int]:
         """The oldest acks, and the mark with which `remove_acks` forgets them."""
-        rows = self._db.execute("SELECT number, body FROM ack ORDER BY number LIMIT ?", (count,)).fetchall()
-        acks = [decode(Ack, body) for _, body in rows]
-        return acks + self._memory_acks, rows[-1][0] if rows else 0
+        query = "SELECT number, body FROM ack ORDER BY number LIMIT ?"
+        rows = self._do(lambda db: db.execute(query, (count,)).fetchall())
+        return [decode(Ack, body) for _, body in rows], rows[-1][0] if rows else 0
 
     def remove_acks(self, mark: int) -> None:
         """They were answered."""
-        self._memory_acks = []
-        with self._db:
-            self._db.execute("DELETE FROM ack WHERE number <= ?", (mark,))
+        self._do(lambda db: db.execute("DELETE FROM ack WHERE number <= ?", (mark,)))
 
     def close(self) -> None:
         self._db.close()
 
-    def _drop_oldest(self) -> bool:
-        row = self._db.execute("SELECT run, seq, length(body) FROM report ORDER BY run, seq LIMIT 1").fetchone()
+    def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do it in a transaction; if the disk fails, once more in memory."""
+        try:
+            with self._db:
+                return work(self._db)
+        except sqlite3.Error as error:
+            acks = _readable_acks(self._db)
+            self._lost += self._known_dropped()
+            self._db.close()
+            self._db = self._memory(error)
+            self._bytes = 0
+            with self._db:
+                self._db.executemany("INSERT INTO ack (topic, body) VALUES (?, ?)", acks)
+            with self._db:
+                return work(self._db)
+
+    def _memory(self, error: Exception) -> sqlite3.Connection:
+        log.error("the spool is kept in memory until the next start: %s", error)
+        self._bytes_max = min(self._bytes_max, MEMORY_BYTES_MAX)
+        return _connect(":memory:")
+
+    def _known_dropped(self) -> int:
+        try:
+            return int(self._db.execute("SELECT reports FROM dropped").fetchone()[0])
+        except sqlite3.Error:
+            return 0
+
+    def _drop_oldest(self, db: sqlite3.Connection) -> bool:
+        row = db.execute("SELECT run, seq, length(body) FROM report ORDER BY run, seq LIMIT 1").fetchone()
         if row is None:
             return False
-        self._db.execute("DELETE FROM report WHERE run = ? AND seq = ?", row[:2])
-        self._db.execute("UPDATE dropped SET reports = reports + 1")
+        db.execute("DELETE FROM report WHERE run = ? AND seq = ?", row[:2])
+        db.execute("UPDATE dropped SET reports = reports + 1")
         self._bytes -= row[2]
         return True
 
-    def _sum(self) -> int:
-        return int(self._db.execute("SELECT coalesce(sum(length(body)), 0) FROM report").fetchone()[0])
+
+def _sum(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(sum(length(body)), 0) FROM report").fetchone()[0])
+
+
+def _readable_acks(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    try:
+        return db.execute("SELECT topic, body FROM ack ORDER BY number").fetchall()
+    except sqlite3.Error:
+        return []
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """The database; one that is damaged is set aside for the owner and a fresh one begun."""
+    """The database; one that is damaged is set aside for the owner and a fresh one begun.
+
+    A disk that is full or can't be written damages nothing: OperationalError is passed on.
+    """
     try:
         return _connect(path)
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         log.warning("%s is damaged (%s): set aside", path, error)
         for suffix in ("", "-wal", "-shm"):
@@ -130,7 +165,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         return _connect(path)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=5, check_same_thread=False)
     try:
         db.executescript(SCHEMA)

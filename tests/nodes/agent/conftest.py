@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -70,6 +72,10 @@ class Server:
     def bodies(self, path):
         return [body for where, _, body in self.requests if where == path]
 
+    def wrap(self, context):
+        """Speak TLS from now on; the handshake is left to each connection's own thread."""
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
+
     def close(self):
         self._http.shutdown()
         self._http.server_close()
@@ -94,6 +100,10 @@ class Server:
                 self.wfile.write(text)
                 self.wfile.flush()
                 self.close_connection = self.close_connection or server.hang_up_after_answer
+
+            def handle(self):
+                with contextlib.suppress(ssl.SSLError, ConnectionError):  # a client that trusts us not
+                    super().handle()
 
             def log_message(self, *_):
                 pass

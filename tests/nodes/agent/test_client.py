@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -102,6 +105,48 @@ def test_it_asks_a_proxy_to_connect_and_trusts_it_with_nothing():
     assert heard[0].startswith(b"CONNECT fallow.example:443")
     assert base64.b64encode(b"me:secret") in heard[0]
     assert b"Bearer" not in heard[0]
+
+
+@pytest.fixture
+def private_server(tmp_path, server):
+    """The server behind TLS with a certificate that only `ca.pem` vouches for."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
+    make = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*make, *name, "-keyout", str(key), "-out", str(ca)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca, key)
+    server.wrap(context)
+    return server.url.replace("http:", "https:"), ca
+
+
+def test_a_private_authority_is_trusted_when_the_owner_names_it(private_server, server):
+    url, ca = private_server
+    opened = Client(url, Route(ca_file=ca), timeout=5)
+    opened.post("/x", b"body", {})
+    opened.close()
+    assert server.bodies("/x") == [b"body"]
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_request(private_server, server):
+    url, _ = private_server
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        Client(url, Route(), timeout=5).post("/x", b"body", {"Authorization": "Bearer b"})
+    assert server.requests == []
 
 
 def test_the_backoff_grows_with_full_jitter_to_a_minute_and_starts_again():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -98,3 +99,27 @@ def test_a_damaged_file_is_set_aside(path):
     assert seqs(opened) == [1]
     assert path.with_name("spool.sqlite3.damaged").exists()
     opened.close()
+
+
+def test_a_disk_that_can_not_be_written_leaves_memory(tmp_path):
+    opened = Spool(tmp_path / "no such folder" / "spool.sqlite3", bytes_max=SIZE * 2)
+    for seq in (1, 2, 3):
+        opened.add(report(seq))
+    assert seqs(opened) == [2, 3]
+    assert opened.dropped == 1
+    opened.close()
+
+
+def test_a_disk_that_fills_up_costs_reports_but_neither_acks_nor_the_count(spool, path):
+    for seq in range(1, 7):
+        spool.add(report(seq))
+    spool.add_acks([ACK])
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON report BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
+    other.close()
+    spool.add(report(7))
+    assert seqs(spool) == [7]
+    assert spool.acks(10)[0] == [ACK]
+    assert spool.dropped == 2
+    spool.remove([report(7)])
+    assert len(spool) == 0
