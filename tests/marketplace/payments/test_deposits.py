@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 from django.test import Client
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from marketplace.common.errors import NotAllowed
@@ -37,8 +37,10 @@ def test_the_reference_of_the_standards_example_has_its_check_digits():
 
 @given(place=st.integers(4, 17), other=st.sampled_from(ALPHABET))
 def test_a_reference_with_one_wrong_character_is_noticed(place, other):
+    # A digit for a letter shifts what follows, which two check digits can miss; within a class they never do.
     reference = new_reference()
     assert is_reference(reference)
+    assume(other.isdigit() == reference[place].isdigit())
     changed = reference[:place] + other + reference[place + 1 :]
     assert is_reference(changed) == (changed == reference)
 
