@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from nodes.agent.config import Config
-from nodes.agent.protocol import FailureReason
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, decode, encode
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine, EngineError
 from nodes.agent.workloads.manager import LeaseManager
@@ -208,6 +208,7 @@ class _Registry:
 
 
 OpenHost = Callable[..., LeaseManager]
+KilledAgent = Callable[[AssignmentCommand], Ack]
 
 
 @pytest.fixture
@@ -234,6 +235,53 @@ def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iter
     for each in managers:
         each.stop_all(FailureReason.OWNER_STOPPED)
     wait_until(lambda: not any(each.statuses() for each in managers), "the leases to end", 60)
+
+
+# An agent of its own process, because two in one would both look after the lease.
+_AGENT = """
+import json, sys, time
+from pathlib import Path
+from nodes.agent.config import Config
+from nodes.agent.protocol import AssignmentCommand, decode, encode
+from nodes.agent.workloads import open_workloads
+told = json.loads(sys.argv[1])
+paths = {name: Path(told[name]) for name in ("state_dir", "config_dir", "engine_socket")}
+manager = open_workloads(
+    Config(**paths), lambda: None, memory_used_mib=lambda uuid: 300,
+    node_seed=lambda: bytes.fromhex(told["seed"]), proc_driver=Path(told["proc_driver"]),
+)
+manager.recover()
+manager.apply(decode(AssignmentCommand, told["command"]))
+while True:
+    for ack in manager.drain_acks():
+        print(encode(ack).decode(), flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def killed_agent(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> KilledAgent:
+    """Runs an agent on the state of `open_host` until its lease runs, then kills it with -9; returns that ack."""
+
+    def run(command: AssignmentCommand) -> Ack:
+        told = {
+            "state_dir": str(tmp_path / "state"),
+            "config_dir": str(tmp_path / "etc"),
+            "engine_socket": str(engine.socket),
+            "seed": relay.node_key.seed.hex(),
+            "proc_driver": str(engine.proc_driver),
+            "command": encode(command).decode(),
+        }
+        argv = [sys.executable, "-c", _AGENT, json.dumps(told)]
+        with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as agent:
+            assert agent.stdout
+            acks = (decode(Ack, line) for line in agent.stdout)
+            ended = next(ack for ack in acks if ack.phase in {Phase.RUNNING, Phase.FAILED})
+            agent.kill()
+        assert ended.phase is Phase.RUNNING, ended
+        return ended
+
+    return run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads.engine import Engine
 from nodes.agent.workloads.runtime import LEASE_LABEL
 from nodes.relay.probe import probe_now
-from tests.engine.conftest import GPUS, IMAGE, OpenHost, PodmanEngine, World
+from tests.engine.conftest import GPUS, IMAGE, KilledAgent, OpenHost, PodmanEngine, World
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
 from tests.nodes.relay.conftest import RunningRelay, free_port, wait_until
 
@@ -261,12 +261,10 @@ def test_a_stop_lets_the_buyers_process_finish_within_the_grace(
 
 
 def test_a_killed_agents_lease_goes_on_and_is_found_again(
-    engine: PodmanEngine, open_host: OpenHost, relay: RunningRelay, buyer: Buyer
+    engine: PodmanEngine, open_host: OpenHost, killed_agent: KilledAgent, relay: RunningRelay, buyer: Buyer
 ) -> None:
     (endpoint,) = relay.lease("lse_1")
-    manager = open_host()
-    manager.apply(run_command(spec_of(buyer), gpus=(GPU,), relays=[endpoint]))
-    before = Acks(manager).wait(Phase.RUNNING)
+    before = killed_agent(run_command(spec_of(buyer), gpus=(GPU,), relays=[endpoint]))
     container = only_container(engine)
     again = Acks(open_host()).wait(Phase.RUNNING)
     assert again.ssh_host_key == before.ssh_host_key
@@ -275,11 +273,9 @@ def test_a_killed_agents_lease_goes_on_and_is_found_again(
 
 
 def test_state_is_rebuilt_from_labels_when_the_agents_files_are_lost(
-    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, tmp_path: Path
+    engine: PodmanEngine, open_host: OpenHost, killed_agent: KilledAgent, buyer: Buyer, tmp_path: Path
 ) -> None:
-    manager = open_host()
-    manager.apply(run_command(spec_of(buyer), gpus=(GPU,), epoch=8))
-    before = Acks(manager).wait(Phase.RUNNING)
+    before = killed_agent(run_command(spec_of(buyer), gpus=(GPU,), epoch=8))
     (tmp_path / "state/leases/lse_1/record.json").unlink()
     after = open_host()
     again = Acks(after).wait(Phase.RUNNING)
