@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from nodes.agent.config import Config
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, decode, encode
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine, EngineError
 from nodes.agent.workloads.manager import LeaseManager
-from tests.nodes.agent.workloads.host import Buyer
+from tests.nodes.agent.workloads.host import Buyer, run_and_kill
 from tests.nodes.relay.conftest import RunningRelay, echo, free_port, limits, relay, wait_until
 
 __all__ = ["echo", "limits", "relay"]
@@ -237,51 +237,11 @@ def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iter
     wait_until(lambda: not any(each.statuses() for each in managers), "the leases to end", 60)
 
 
-# An agent of its own process, because two in one would both look after the lease.
-_AGENT = """
-import json, sys, time
-from pathlib import Path
-from nodes.agent.config import Config
-from nodes.agent.protocol import AssignmentCommand, decode, encode
-from nodes.agent.workloads import open_workloads
-told = json.loads(sys.argv[1])
-paths = {name: Path(told[name]) for name in ("state_dir", "config_dir", "engine_socket")}
-manager = open_workloads(
-    Config(**paths), lambda: None, memory_used_mib=lambda uuid: 300,
-    node_seed=lambda: bytes.fromhex(told["seed"]), proc_driver=Path(told["proc_driver"]),
-)
-manager.recover()
-manager.apply(decode(AssignmentCommand, told["command"]))
-while True:
-    for ack in manager.drain_acks():
-        print(encode(ack).decode(), flush=True)
-    time.sleep(0.05)
-"""
-
-
 @pytest.fixture
 def killed_agent(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> KilledAgent:
     """Runs an agent on the state of `open_host` until its lease runs, then kills it with -9; returns that ack."""
-
-    def run(command: AssignmentCommand) -> Ack:
-        told = {
-            "state_dir": str(tmp_path / "state"),
-            "config_dir": str(tmp_path / "etc"),
-            "engine_socket": str(engine.socket),
-            "seed": relay.node_key.seed.hex(),
-            "proc_driver": str(engine.proc_driver),
-            "command": encode(command).decode(),
-        }
-        argv = [sys.executable, "-c", _AGENT, json.dumps(told)]
-        with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as agent:
-            assert agent.stdout
-            acks = (decode(Ack, line) for line in agent.stdout)
-            ended = next(ack for ack in acks if ack.phase in {Phase.RUNNING, Phase.FAILED})
-            agent.kill()
-        assert ended.phase is Phase.RUNNING, ended
-        return ended
-
-    return run
+    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=engine.socket)
+    return lambda command: run_and_kill(config, relay.node_key.seed, command, proc_driver=engine.proc_driver)
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from pathlib import Path
 
-from nodes.agent.protocol import Ack, AssignmentCommand, Phase, RelayEndpoint, WorkloadSpec
+from nodes.agent.config import Config
+from nodes.agent.protocol import Ack, AssignmentCommand, Phase, RelayEndpoint, WorkloadSpec, decode, encode
 from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
+from nodes.agent.workloads.verify import PROC_DRIVER
 from tests.nodes.relay.conftest import wait_until
 
 GPU = "GPU-11111111-0000-0000-0000-000000000001"
@@ -84,3 +88,45 @@ def run_command(
         spec=spec,
         relays=relays or [],
     )
+
+
+# An agent in a process of its own, because two in one would both look after the lease.
+_AGENT = """
+import json, sys, time
+from pathlib import Path
+from nodes.agent.config import Config
+from nodes.agent.protocol import AssignmentCommand, decode, encode
+from nodes.agent.workloads import open_workloads
+told = json.loads(sys.argv[1])
+config = Config(runtime=told["runtime"], **{name: Path(path) for name, path in told["paths"].items()})
+manager = open_workloads(
+    config, lambda: None, memory_used_mib=lambda uuid: 300,
+    node_seed=lambda: bytes.fromhex(told["seed"]), proc_driver=Path(told["proc_driver"]),
+)
+manager.recover()
+manager.apply(decode(AssignmentCommand, told["command"]))
+while True:
+    for ack in manager.drain_acks():
+        print(encode(ack).decode(), flush=True)
+    time.sleep(0.05)
+"""
+
+
+def run_and_kill(config: Config, seed: bytes, command: AssignmentCommand, *, proc_driver: Path = PROC_DRIVER) -> Ack:
+    """The ack of a lease that runs under an agent, which is then killed with -9."""
+    paths = {name: getattr(config, name) for name in ("state_dir", "config_dir", "engine_socket", "simulator")}
+    told = {
+        "paths": {name: str(path) for name, path in paths.items() if path is not None},
+        "runtime": config.runtime,
+        "seed": seed.hex(),
+        "proc_driver": str(proc_driver),
+        "command": encode(command).decode(),
+    }
+    argv = [sys.executable, "-c", _AGENT, json.dumps(told)]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[4], stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout
+        acks = (decode(Ack, line) for line in agent.stdout)
+        last = next(ack for ack in acks if ack.phase in {Phase.RUNNING, Phase.FAILED})
+        agent.kill()
+    assert last.phase is Phase.RUNNING, last
+    return last

@@ -15,7 +15,7 @@ from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.process import find_sshd
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
 from nodes.relay.probe import probe_now
-from tests.nodes.agent.workloads.host import GPU, Acks, Buyer, run_command
+from tests.nodes.agent.workloads.host import GPU, Acks, Buyer, run_and_kill, run_command
 from tests.nodes.relay.conftest import RunningRelay, wait_until
 
 pytestmark = pytest.mark.skipif(find_sshd() is None, reason="needs OpenSSH's sshd (package openssh-server)")
@@ -83,14 +83,12 @@ def test_nothing_starts_without_the_owners_word(open_host: Open, buyer: Buyer, m
 
 
 def test_a_killed_agents_lease_is_found_again_and_keeps_its_host_key(
-    open_host: Open, relay: RunningRelay, buyer: Buyer
+    open_host: Open, config: Config, relay: RunningRelay, buyer: Buyer
 ) -> None:
-    manager = open_host()
     (endpoint,) = relay.lease("lse_1")
     command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), relays=[endpoint])
-    manager.apply(command)
-    before = Acks(manager).wait(Phase.RUNNING)
-    after = open_host()  # the first one's threads are abandoned, as by a crash; its tunnel is taken over
+    before = run_and_kill(config, relay.node_key.seed, command)
+    after = open_host()  # it takes over what runs, tunnel included
     again = Acks(after).wait(Phase.RUNNING)
     assert again.ssh_host_key == before.ssh_host_key
     assert [status.phase for status in after.statuses()] == [Phase.RUNNING]
