@@ -65,7 +65,7 @@ def create_listing(*, firm: Firm, terms: ListingTerms, actor: str, now: datetime
 
 @transaction.atomic
 def open_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) -> CapacityListing:
-    """Put it into the book. Conflict when one of its cards is listed elsewhere or leased at this moment."""
+    """Put it into the book. Conflict when its window is over or one of its cards is listed elsewhere."""
     listing = listing_for_update(listing_of(firm, public_id).pk)
     if listing.window_end_at <= now:
         raise Conflict("its window is over: make a new listing", code="window_over")

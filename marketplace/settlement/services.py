@@ -11,7 +11,7 @@ from django.db.models import F, Q
 
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update
-from marketplace.leases.services.ending import close_lease, end_lease, has_stopped
+from marketplace.leases.services.ending import close_lease, end_lease
 from marketplace.leases.states import EndReason, LeaseState
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
@@ -129,10 +129,10 @@ def _legs(lease: Lease, posting: Posting) -> list[Leg]:
 def _is_complete(lease: Lease, now: datetime) -> bool:
     """Whether no report that could still come would change the charge."""
     assert lease.ended_at
-    if now >= lease.ended_at + timedelta(seconds=settings.LEASE_GRACE_SECONDS):
-        return has_stopped(lease) or _is_past_fence(lease, now)
-    slack = timedelta(seconds=2 * settings.HEARTBEAT_SECONDS)
     stopped = stopped_at(lease.public_id)
+    if now >= lease.ended_at + timedelta(seconds=settings.LEASE_GRACE_SECONDS):
+        return stopped is not None or _is_past_fence(lease, now)
+    slack = timedelta(seconds=2 * settings.HEARTBEAT_SECONDS)
     end = min(stopped, lease.ended_at) if stopped else lease.ended_at
     return stopped is not None and lease.proven_until_at is not None and lease.proven_until_at >= end - slack
 

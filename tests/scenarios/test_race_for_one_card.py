@@ -37,6 +37,7 @@ class MatcherThread(threading.Thread):
 
 
 @pytest.mark.trial
+@pytest.mark.timeout(60 * TIMES)
 @pytest.mark.django_db(transaction=True)
 def test_fifty_buyers_of_one_card_make_one_lease_and_forty_nine_clean_refusals(frozen):
     market = Market(frozen)

@@ -20,7 +20,7 @@ from marketplace.orders.services.closing import reopen_order
 from nodes.models import Assignment
 from nodes.services.assignments import forget_ports, revoke
 from nodes.services.claims import shorten_claims
-from nodes.states import Seen, Wanted
+from nodes.states import Seen
 
 BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED})
 
@@ -118,8 +118,3 @@ def _free_cards(lease_id: int, now: datetime) -> bool:
     lease.save(update_fields=["cards_freed_at"])
     record_event(firm_id=lease.seller_id, type="lease.cards_freed", subject=lease.public_id, now=now)
     return True
-
-
-def has_stopped(lease: Lease) -> bool:
-    """Whether its node has said that it stopped."""
-    return Assignment.objects.filter(holder=lease.public_id, wanted=Wanted.STOP, seen=Seen.EXITED).exists()
