@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from marketplace.common.errors import DomainError
 from marketplace.leases.models import Lease
@@ -31,9 +31,9 @@ REASONS = {
 def advance_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = 500) -> None:
     """Start what is reserved, activate what answers, end what is over, free what has stopped."""
     start_reserved_leases(now=now, limit=limit)
-    _each(Lease.objects.filter(state=LeaseState.STARTING), _check_starting, now, limit)
+    _each(_starting_with_news(now), _check_starting, now)
     activate_reachable_leases(now=now, probe=probe, limit=limit)
-    _each(Lease.objects.filter(state=LeaseState.ACTIVE), _check_active, now, limit)
+    _each(_active_with_news(now), _check_active, now)
     free_cards_of_stopped_leases(now=now, limit=limit)
 
 
@@ -44,11 +44,30 @@ def start_reserved_leases(*, now: datetime, limit: int = 500) -> None:
             start_lease(lease_id=pk, now=now)
         except DomainError as error:
             log.warning("lease %s can't start yet: %s", pk, error)
-    _each(Lease.objects.filter(state=LeaseState.RESERVED, deadline_at__lte=now), _check_starting, now, limit)
+    _each(Lease.objects.filter(state=LeaseState.RESERVED, deadline_at__lte=now), _check_starting, now)
 
 
-def _each(leases: QuerySet[Lease], check: Callable[[Lease, datetime], None], now: datetime, limit: int) -> None:
-    for pk in leases.order_by("pk").values_list("pk", flat=True)[:limit]:
+def _starting_with_news(now: datetime) -> QuerySet[Lease]:
+    news = Assignment.objects.filter(~Q(reason="") | Q(seen=Seen.EXITED), holder=OuterRef("public_id"))
+    return Lease.objects.filter(
+        Q(deadline_at__lte=now) | Q(node__state=NodeState.LOST) | Exists(news), state=LeaseState.STARTING
+    )
+
+
+def _active_with_news(now: datetime) -> QuerySet[Lease]:
+    """Not every running lease: a tick must cost what happened, and a limit on all of them would forget the youngest."""
+    exited = Assignment.objects.filter(holder=OuterRef("public_id"), seen=Seen.EXITED)
+    unhealthy = CardState.objects.filter(
+        card__lease_cards__lease=OuterRef("pk"), availability=Availability.UNHEALTHY, since_at__lte=_grace_ago(now)
+    )
+    return Lease.objects.filter(
+        Q(ends_at__lte=now) | Q(node__state=NodeState.LOST) | Exists(exited) | Exists(unhealthy),
+        state=LeaseState.ACTIVE,
+    )
+
+
+def _each(leases: QuerySet[Lease], check: Callable[[Lease, datetime], None], now: datetime) -> None:
+    for pk in leases.order_by("pk").values_list("pk", flat=True):
         try:
             with transaction.atomic():
                 check(lease_for_update(pk), now)
@@ -93,10 +112,13 @@ def _is_lost_past_grace(lease: Lease, now: datetime) -> bool:
     """Grace counts from the last sign of life, or from when we could hear one again: our own outage ends no lease."""
     if lease.node.state != NodeState.LOST:
         return False
-    return now - last_sign_of_life(lease.node) > timedelta(seconds=settings.LEASE_GRACE_SECONDS)
+    return last_sign_of_life(lease.node) < _grace_ago(now)
 
 
 def _is_unhealthy_past_grace(lease: Lease, now: datetime) -> bool:
-    since = now - timedelta(seconds=settings.LEASE_GRACE_SECONDS)
     states = CardState.objects.filter(card__lease_cards__lease=lease, availability=Availability.UNHEALTHY)
-    return states.filter(since_at__lte=since).exists()
+    return states.filter(since_at__lte=_grace_ago(now)).exists()
+
+
+def _grace_ago(now: datetime) -> datetime:
+    return now - timedelta(seconds=settings.LEASE_GRACE_SECONDS)
