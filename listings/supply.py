@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,7 +31,7 @@ JOIN accounts_firm f ON f.id = l.firm_id
 JOIN nodes_card c ON c.id = x.card_id AND c.firm_id = l.firm_id
 JOIN nodes_cardstate s ON s.card_id = c.id AND s.availability = 'idle' AND s.observed_at > %(fresh)s
 JOIN nodes_node n ON n.id = c.node_id AND n.state = 'online' AND NOT n.is_draining
-JOIN catalogue_gpumodel g ON g.id = c.gpu_model_id
+JOIN catalogue_gpumodel g ON g.id = c.gpu_model_id AND (%(gpus)s::text[] IS NULL OR g.slug = ANY(%(gpus)s))
 LEFT JOIN LATERAL (
     SELECT min(lower(k.period)) AS next_start FROM nodes_claim k
     WHERE k.period && tstzrange(%(now)s, l.window_end_at)
@@ -88,11 +89,13 @@ class AskSupply:
         return f"{self.listing}/{self.node}/{self.memory_mib}/{int(self.is_modified)}/{self.tier}"
 
 
-def open_supply(*, now: datetime) -> list[AskSupply]:
-    """Every ask that can serve a start now."""
+def open_supply(*, now: datetime, gpus: Collection[str] | None = None) -> list[AskSupply]:
+    """Every ask that can serve a start now, of these models only when they are given."""
+    if gpus is not None and not gpus:
+        return []
     fresh = now - timedelta(seconds=settings.STALE_SECONDS)
     with connection.cursor() as cursor:
-        cursor.execute(SUPPLY, {"now": now, "fresh": fresh})
+        cursor.execute(SUPPLY, {"now": now, "fresh": fresh, "gpus": None if gpus is None else sorted(gpus)})
         rows = cursor.fetchall()
     groups: dict[tuple[object, ...], list[ListedCard]] = {}
     columns: dict[tuple[object, ...], tuple[object, ...]] = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -52,7 +52,7 @@ def run_due_round(*, now: datetime) -> Round | None:
         return None
     if not waiting and not open_orders.filter(expires_at__lte=now).exists():
         last = Round.objects.order_by("-pk").values_list("supply_fingerprint", flat=True).first()
-        if last == supply_fingerprint(open_supply(now=now)):
+        if last == supply_fingerprint(open_supply(now=now, gpus=_asked_for(open_orders.only("gpus")))):
             return None
     return run_round(now=now)
 
@@ -100,7 +100,7 @@ def _read(now: datetime, only: str | None) -> Inputs:
     _cancel_and_expire(messages, now)
     open_orders = Order.objects.filter(state=OrderState.OPEN).exclude(seq=None).select_related("firm")
     orders = {order.public_id: order for order in open_orders if only in (None, order.public_id)}
-    supply = open_supply(now=now)
+    supply = open_supply(now=now, gpus=_asked_for(orders.values()))
     return Inputs(
         messages=messages,
         orders=orders,
@@ -109,6 +109,11 @@ def _read(now: datetime, only: str | None) -> Inputs:
         asks=[ask_from(ask, new=new) for ask in supply],
         fingerprint=supply_fingerprint(supply),
     )
+
+
+def _asked_for(orders: Iterable[Order]) -> set[str]:
+    """The models that any order names, and each names one: no other ask could change what a round decides."""
+    return {gpu for order in orders for gpu in order.gpus}
 
 
 def _number_messages() -> tuple[list[InboxMessage], set[str]]:
