@@ -10,27 +10,35 @@ from nacl.signing import VerifyKey
 
 from nodes.agent.commands import BadCommand, Fence, StaleCommand, verified
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, Phase, SignedCommand
-from nodes.agent.state import StateDir
+from nodes.agent.state import Heard, StateDir
 from nodes.agent.workloads.api import Workloads
 
 log = logging.getLogger(__name__)
 
-# For a lease that was found running at the agent's start and that the server has not spoken of since.
+# For a lease whose own was not kept: the agent's folder was lost or is full.
 TTL_SECONDS_DEFAULT = 600
 
 
 class Leases:
-    """Between the server's commands and `Workloads`. Times are CLOCK_BOOTTIME in milliseconds."""
+    """Between the server's commands and `Workloads`. Times are CLOCK_BOOTTIME in milliseconds of the boot `boot`.
 
-    def __init__(self, workloads: Workloads, state: StateDir, key: VerifyKey, node: str, *, run: int, now: int) -> None:
+    A start of the agent is no word from the server: it goes on counting the silence where the last one was.
+    """
+
+    def __init__(
+        self, workloads: Workloads, state: StateDir, key: VerifyKey, node: str, *, run: int, boot: str, now: int
+    ) -> None:
         self._workloads = workloads
+        self._state = state
         self._fence = Fence(state)
         self._key = key
         self._node = node
         self._run = run
         self._seq = 0
-        self._heard_at = now
-        self._ttl_seconds: dict[str, int] = {}
+        self._boot = boot
+        heard = state.heard(boot)
+        self._heard_at = heard.at_ms if heard else now
+        self._ttl_seconds = heard.ttl_seconds if heard else {}
         self._own_acks: list[Ack] = []
         self._refused: set[str] = set()
 
@@ -42,6 +50,7 @@ class Leases:
                 self._apply(verified(signed, self._key, self._node))
             except BadCommand as error:
                 log.warning("refused: %s", error)
+        self._keep_heard()
 
     def stop_silent(self, now: int) -> None:
         """Stop the leases whose time to live has lapsed without a round trip to the server."""
@@ -80,6 +89,14 @@ class Leases:
             self._workloads.stop(lease, FailureReason.STALE_EPOCH)
         self._ttl_seconds[command.lease] = command.ttl_seconds
         self._workloads.apply(command)
+
+    def _keep_heard(self) -> None:
+        held = {status.id for status in self._workloads.statuses()}
+        self._ttl_seconds = {lease: ttl for lease, ttl in self._ttl_seconds.items() if lease in held}
+        try:
+            self._state.keep_heard(Heard(self._boot, self._heard_at, self._ttl_seconds))
+        except OSError as error:
+            log.warning("when the server last spoke can't be kept: %s", error)
 
     def _refuse(self, command: AssignmentCommand, detail: str) -> None:
         """Say so once: the server repeats a command with every reply until it has read the ack."""

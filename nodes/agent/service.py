@@ -59,7 +59,7 @@ class Service:
         workloads = open_workloads(config, self._on_change, memory_used_mib=self._memory_used_mib)
         workloads.recover()
         key = VerifyKey(base64.b64decode(enrolment.command_public_key))
-        leases = Leases(workloads, state, key, enrolment.node, run=run, now=boot_ms())
+        leases = Leases(workloads, state, key, enrolment.node, run=run, boot=boot_id(), now=boot_ms())
         self._spool = Spool(state.folder / "spool.sqlite3", bytes_max=config.spool_bytes)
         self._link = Link(enrolment, state.key(), route_of(config), server_url=config.server_url)
         self._reader = reader_of(config)

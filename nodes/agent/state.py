@@ -29,6 +29,15 @@ class CardEpoch:
     lease: str
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When the server last spoke, in CLOCK_BOOTTIME milliseconds of that boot, and each lease's time to live."""
+
+    boot: str
+    at_ms: int
+    ttl_seconds: dict[str, int]
+
+
 class StateDir:
     """The agent's folder. Only root can read it: it holds the node's key and bearer."""
 
@@ -120,6 +129,18 @@ class StateDir:
             json.dumps({uuid: dataclasses.asdict(each) for uuid, each in epochs.items()}).encode(),
         )
 
+    def heard(self, boot: str) -> Heard | None:
+        """What was kept since this boot; None when nothing was, or nothing that can be read."""
+        try:
+            heard = Heard(**json.loads((self.folder / "heard.json").read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return heard if heard.boot == boot else None
+
+    def keep_heard(self, heard: Heard) -> None:
+        """Not synced: no lease outlives the power, and so its clock need not either."""
+        self._replace("heard.json", dataclasses.asdict(heard))
+
     @property
     def draining(self) -> bool:
         """Whether the owner wants no new lease here."""
@@ -148,9 +169,7 @@ class StateDir:
 
     def keep_status(self, status: dict[str, object]) -> None:
         """What `fallow-agent status` shows; worth nothing after a crash, so it is not synced."""
-        path = self.folder / "status.json.new"
-        path.write_text(json.dumps(status))
-        path.replace(self.folder / "status.json")
+        self._replace("status.json", status)
 
     def status(self) -> dict[str, object] | None:
         """The last status that the running agent wrote."""
@@ -159,6 +178,11 @@ class StateDir:
         except (FileNotFoundError, ValueError):
             return None
         return value if isinstance(value, dict) else None
+
+    def _replace(self, name: str, value: dict[str, object]) -> None:
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(json.dumps(value))
+        fresh.replace(self.folder / name)
 
 
 def _write(path: Path, data: bytes) -> None:

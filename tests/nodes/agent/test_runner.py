@@ -79,6 +79,7 @@ class RunningLeases:
 class Host:
     def __init__(self, tmp_path, enrolment):
         self.now = 1_000_000
+        self.boot = "boot-1"
         self.enrolment = enrolment
         self.workloads = RunningLeases()
         self.state = StateDir(tmp_path / "state")
@@ -90,15 +91,14 @@ class Host:
         run = self.state.next_run()
         clock = Clock(wall=lambda: self.now, boot=lambda: self.now)
         self.spool = Spool(self.state.folder / "spool.sqlite3", bytes_max=100_000)
-        leases = Leases(
-            self.workloads, self.state, VerifyKey(bytes(COMMAND_KEY.verify_key)), NODE, run=run, now=self.now
-        )
+        key = VerifyKey(bytes(COMMAND_KEY.verify_key))
+        leases = Leases(self.workloads, self.state, key, NODE, run=run, boot=self.boot, now=self.now)
         self.link = Link(self.enrolment, self.key, Route(), wall=clock.wall, boot=clock.boot)
         conversation = Conversation(
             self.link, self.spool, leases, backoff=lambda: Backoff(lambda low, _: low), boot=clock.boot
         )
         reader = NvmlReader(clock=lambda: self.now / 1000)
-        parts = Parts(reader, leases, conversation, self.spool, self.state, "process", run, "boot-1")
+        parts = Parts(reader, leases, conversation, self.spool, self.state, "process", run, self.boot)
         self.runner = Runner(parts, clock=clock, watch_seconds=0.05)
 
     def crash(self):
@@ -304,6 +304,33 @@ def test_leases_end_when_the_server_is_silent_for_their_ttl(host, server):
     assert host.workloads.running
     host.step(1)
     assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
+
+
+def test_starts_of_the_agent_do_not_renew_a_lease_and_keep_its_ttl(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    for _ in range(2):
+        host.step(30)
+        host.crash()
+    assert host.workloads.running
+    host.step(1)
+    assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
+
+
+@pytest.mark.parametrize("kept", [b"", b"[]", b'{"boot": 1}'])
+def test_what_can_not_be_read_or_is_of_an_earlier_boot_counts_from_the_start(host, server, kept):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    if kept:
+        (host.state.folder / "heard.json").write_bytes(kept)
+    else:
+        host.boot = "boot-2"
+    host.now += 61_000
+    host.crash()
+    host.step(1)
+    assert host.workloads.running
 
 
 def test_every_reply_renews_the_leases(host, server):
