@@ -32,11 +32,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def process_reports(*, now: datetime, limit: int = 500) -> int:
     """Decide the cards of up to `limit` nodes that reported since they were last looked at; returns how many.
 
+    Who was looked at longest ago comes first, so a fleet that reports faster than this reads it falls behind evenly.
     Locks nodes, not their report states, so that the ingest never waits for a tick.
     """
     waiting = Node.objects.filter(report_state__state_version__gt=F("report_state__processed_version"))
     locked = waiting.select_for_update(skip_locked=True, of=("self",), no_key=True)
-    nodes = list(locked.select_related("report_state").order_by("pk")[:limit])
+    nodes = list(locked.select_related("report_state").order_by(F("last_seen_at").asc(nulls_first=True), "pk")[:limit])
     if not nodes:
         return 0
     _decide_cards([node for node in nodes if node.report_state.inventory_digest == node.inventory_digest], now)

@@ -94,6 +94,18 @@ def test_a_claim_makes_a_card_leased_and_its_end_gives_it_back_at_once(node):
     assert states(node)[0].availability == Availability.IDLE
 
 
+def test_when_every_node_reports_again_before_all_are_read_each_still_gets_its_turn():
+    nodes = [make_node()[0] for _ in range(3)]
+    read = []
+    for seq in range(1, 4):
+        now = NOON + timedelta(seconds=5 * seq)
+        for node in nodes:
+            heard(node, now, seq, [QUIET])
+        assert process_reports(now=now, limit=1) == 1
+        read += Node.objects.filter(last_seen_at=now).values_list("pk", flat=True)
+    assert sorted(read) == [node.pk for node in nodes]
+
+
 @pytest.mark.parametrize("by", ["server", "host"])
 def test_a_draining_node_offers_nothing(node, by):
     if by == "server":
