@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotFound
-from nodes.models import Assignment, Card, CardState, Claim, EnrolmentToken, IngestClock, Node, Report
-from nodes.states import Availability, ClaimKind, Wanted
+from nodes.models import Assignment, Card, CardState, Claim, EnrolmentToken, IdentityConflict, IngestClock, Node, Report
+from nodes.states import Availability, ClaimKind, NodeState, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
 
@@ -106,3 +106,20 @@ def cards_by_availability(firm: Firm) -> dict[str, int]:
     counted = CardState.objects.filter(card__firm=firm).values_list("availability").annotate(count=Count("card_id"))
     found = dict(counted.order_by())
     return {name: found.get(name, 0) for name in Availability.values}
+
+
+def open_conflicts(now: datetime) -> QuerySet[IdentityConflict]:
+    """What an operator must rule on, oldest first, with `claims_so_far` (leases) and `is_claimed` (now or ahead)."""
+    claims = Claim.objects.filter(card=OuterRef("card"), period__endswith__gt=now) | Claim.objects.filter(
+        card=OuterRef("card"), period__upper_inf=True
+    )
+    leases = Count("card__claims", filter=Q(card__claims__kind=ClaimKind.LEASE))
+    found = IdentityConflict.objects.filter(resolved_at=None).annotate(claims_so_far=leases, is_claimed=Exists(claims))
+    return found.select_related("card__gpu_model", "card__node", "card__firm", "newcomer__firm").order_by("pk")
+
+
+def quarantined_nodes() -> QuerySet[Node]:
+    """Nodes that nobody believes, newest first; `is_disputed` while a conflict about a card of theirs is open."""
+    disputed = IdentityConflict.objects.filter(newcomer=OuterRef("pk"), resolved_at=None)
+    nodes = Node.objects.filter(state=NodeState.QUARANTINED).annotate(is_disputed=Exists(disputed))
+    return nodes.select_related("firm").order_by("-pk")

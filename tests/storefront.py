@@ -15,7 +15,7 @@ from marketplace.leases.models import Lease
 from marketplace.leases.states import LeaseState
 from marketplace.payments.models import Deposit
 from marketplace.payments.services import start_deposit
-from nodes.models import CardState, Node, Report
+from nodes.models import CardState, IdentityConflict, Node, Report
 from nodes.states import Availability, NodeState
 from tests.hosts import Host
 from tests.market import USD, Market
@@ -59,7 +59,7 @@ def build_scene(market: Market) -> Scene:
     on_offer = tuple(card.public_id for card in hosts[1].cards[:2])
     listing = market.list_cards(hosts[1], ask=250_000, cards=on_offer)
     _paint(hosts[1])
-    _quarantined(market)
+    _quarantined(market, hosts[1])
     deposit, _ = start_deposit(
         firm=market.bob, currency="USD", amount_micros=250 * USD, idempotency_key="scene", now=now
     )
@@ -107,8 +107,9 @@ def _paint(host: Host) -> None:
     )
 
 
-def _quarantined(market: Market) -> None:
+def _quarantined(market: Market, owner: Host) -> None:
     host = market.host(count=1)
+    IdentityConflict.objects.create(card=owner.cards[0], newcomer=host.node, seen_at=market.clock.now())
     Node.objects.filter(pk=host.node.pk).update(
         state=NodeState.QUARANTINED, quarantine_reason="its card is the card of another node"
     )

@@ -51,4 +51,6 @@ urlpatterns = [
     path("wallet/deposits/<str:deposit_id>/cancel/", wallet.deposit_cancel, name="deposit-cancel"),
     path("operator/", operator.operator_home, name="operator"),
     path("operator/deposits/<str:deposit_id>/confirm/", operator.deposit_confirm, name="deposit-confirm"),
+    path("operator/conflicts/<str:conflict_id>/rule/", operator.conflict_rule, name="conflict-rule"),
+    path("operator/nodes/<str:node_id>/release/", operator.node_release, name="node-release"),
 ]

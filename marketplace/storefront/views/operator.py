@@ -1,6 +1,8 @@
-"""What waits for an operator: money that was announced, and nodes that are not believed."""
+"""What waits for an operator: money that was announced, cards that two nodes report, nodes that are not believed."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -9,12 +11,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from marketplace.accounts.models import User
 from marketplace.common import clock
-from marketplace.common.errors import DomainError
+from marketplace.common.errors import DomainError, NotFound
 from marketplace.payments.selectors import waiting_deposits
 from marketplace.payments.services import confirm_deposit
-from marketplace.storefront.http import operator_page
+from marketplace.storefront.http import operator_page, sentence
 from nodes.models import IdentityConflict, Node
-from nodes.states import NodeState
+from nodes.selectors import open_conflicts, quarantined_nodes
+from nodes.services.conflicts import release_quarantine, resolve_identity_conflict
 
 ROWS_MAX = 200
 
@@ -23,12 +26,10 @@ ROWS_MAX = 200
 @operator_page
 def operator_home(request: HttpRequest) -> HttpResponse:
     """Deposits to confirm, nodes in quarantine, cards that two nodes claim to have."""
-    quarantined = Node.objects.filter(state=NodeState.QUARANTINED).select_related("firm").order_by("-pk")
-    conflicts = IdentityConflict.objects.filter(resolved_at=None).order_by("pk")
     context = {
         "deposits": waiting_deposits()[:ROWS_MAX],
-        "nodes": quarantined[:ROWS_MAX],
-        "conflicts": conflicts.select_related("card__node", "card__firm", "newcomer__firm")[:ROWS_MAX],
+        "nodes": quarantined_nodes()[:ROWS_MAX],
+        "conflicts": open_conflicts(clock.now())[:ROWS_MAX],
     }
     return render(request, "storefront/operator/home.html", context)
 
@@ -37,10 +38,50 @@ def operator_home(request: HttpRequest) -> HttpResponse:
 @operator_page
 def deposit_confirm(request: HttpRequest, deposit_id: str) -> HttpResponse:
     """The money has come."""
+
+    def act(operator: User) -> str:
+        deposit = confirm_deposit(operator=operator, deposit_id=deposit_id, now=clock.now())
+        return f"{deposit.reference} is confirmed: the money is in the firm's wallet."
+
+    return _done(request, act)
+
+
+@require_POST
+@operator_page
+def conflict_rule(request: HttpRequest, conflict_id: str) -> HttpResponse:
+    """Which of two nodes really has a card."""
+    conflict = IdentityConflict.objects.select_related("newcomer").filter(public_id=conflict_id).first()
+    if conflict is None:
+        raise NotFound
+    ruling = request.POST.get("ruling", "")
+
+    def act(operator: User) -> str:
+        resolve_identity_conflict(conflict=conflict, ruling=ruling, operator=operator, now=clock.now())
+        return f"Ruled. {conflict.newcomer.name} stays in quarantine until you release it."
+
+    return _done(request, act)
+
+
+@require_POST
+@operator_page
+def node_release(request: HttpRequest, node_id: str) -> HttpResponse:
+    """A node in quarantine may come back."""
+    node = Node.objects.filter(public_id=node_id).first()
+    if node is None:
+        raise NotFound
+
+    def act(operator: User) -> str:
+        release_quarantine(node=node, operator=operator, now=clock.now())
+        return f"{node.name} is released: it is online with its next report."
+
+    return _done(request, act)
+
+
+def _done(request: HttpRequest, act: Callable[[User], str]) -> HttpResponse:
+    """Back to the operator's page with what was done, or why it was not."""
     assert isinstance(request.user, User)
     try:
-        deposit = confirm_deposit(operator=request.user, deposit_id=deposit_id, now=clock.now())
-        messages.success(request, f"{deposit.reference} is confirmed: the money is in the firm's wallet.")
+        messages.success(request, act(request.user))
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, sentence(error.detail))
     return redirect("storefront:operator")

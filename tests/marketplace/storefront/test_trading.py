@@ -8,12 +8,9 @@ from django.urls import reverse
 
 from listings.models import CapacityListing
 from marketplace.leases.models import Lease
-from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
 from marketplace.orders.models import Order
 from marketplace.storefront.views import orders as order_views
 from tests.hosts import HOST_KEY
-from tests.market import USD
 
 pytestmark = pytest.mark.django_db
 
@@ -227,17 +224,6 @@ def test_the_fleet_says_what_each_card_does_and_what_lies_idle(alice, scene):
     assert "your process is on it" in page
     assert "1 idle card earns nothing" in page
     assert "Quarantined" in page
-
-
-def test_an_operator_confirms_a_deposit_and_nobody_else_can(bob, scene):
-    path = url("deposit-confirm", scene.deposit.public_id)
-    assert bob.post(path).status_code == 404
-    before = balance_micros(firm=scene.market.bob, kind=AccountKind.WALLET, currency="USD")
-    bob.force_login(scene.operator)
-    bob.post(path)
-    bob.post(path)
-    after = balance_micros(firm=scene.market.bob, kind=AccountKind.WALLET, currency="USD")
-    assert after - before == 250 * USD
 
 
 def test_when_nothing_matches_the_page_says_which_filter_stands_in_the_way(client, scene):
