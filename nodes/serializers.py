@@ -116,7 +116,7 @@ class CardSeriesShape(serializers.Serializer[Any]):
 
 
 class TelemetryShape(serializers.Serializer[Any]):
-    """A node's cards over time."""
+    """Cards over time."""
 
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()

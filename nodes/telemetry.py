@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,16 +79,16 @@ def stretch(query: Mapping[str, Any], *, now: datetime, length: timedelta, step_
     return Stretch(since, until, max(query.get("step_seconds", step_seconds), shortest, STEP_SECONDS_MIN))
 
 
-def node_series(node: Node, over: Stretch) -> list[dict[str, Any]]:
-    """Each card's averages; nothing from before the cards stood in their present order."""
-    cards = {card.index: card for card in node.cards.all()}
+def card_series(node: Node, cards: Iterable[Card], over: Stretch) -> list[dict[str, Any]]:
+    """The averages of these cards of the node's; nothing from before its cards stood in their present order."""
     since = max(over.since, node.inventory_at or over.since)
     points: dict[int, list[dict[str, Any]]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(NODE_SERIES, {"node": node.pk, "since": since, "until": over.until, "step": over.step_seconds})
         for place, at, *values in cursor.fetchall():
             points[place].append({"at": at.astimezone(UTC)} | dict(zip(SHOWN, values, strict=True)))
-    return [{"card": card.public_id, "points": points[place]} for place, card in sorted(cards.items())]
+    by_place = sorted(cards, key=lambda card: card.index)
+    return [{"card": card.public_id, "points": points[card.index]} for card in by_place]
 
 
 def fleet_series(firm: Firm, over: Stretch) -> list[dict[str, Any]]:

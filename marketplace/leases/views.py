@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +17,8 @@ from marketplace.common.api import paged, parse_query, take_page
 from marketplace.leases.selectors import access_of, accesses_of, lease_of, leases_of
 from marketplace.leases.serializers import LeaseQuery, LeaseShape, UsageShape, lease_json, usage_json
 from marketplace.leases.services.ending import end_by_buyer
+from marketplace.leases.telemetry import lease_series
+from nodes.serializers import SeriesQuery, TelemetryShape
 
 
 class LeasesView(APIView):
@@ -61,6 +65,16 @@ class LeaseUsageView(APIView):
     @extend_schema(responses=UsageShape)
     def get(self, request: Request, lease_id: str) -> Response:
         return Response(usage_json(lease_of(caller_of(request).firm, lease_id)))
+
+
+class LeaseTelemetryView(APIView):
+    """What a lease's cards were doing, averaged over steps; the last hour by the minute unless asked."""
+
+    @extend_schema(parameters=[SeriesQuery], responses=TelemetryShape, operation_id="leases_telemetry")
+    def get(self, request: Request, lease_id: str) -> Response:
+        lease = lease_of(caller_of(request).firm, lease_id)
+        query = parse_query(SeriesQuery, request)
+        return Response(lease_series(lease, query, now=clock.now(), length=timedelta(hours=1), step_seconds=60))
 
 
 def _answer(firm: Firm, lease_id: str) -> Response:

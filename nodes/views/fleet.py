@@ -30,7 +30,7 @@ from nodes.serializers import (
 )
 from nodes.services.enrolment import create_enrolment_token, revoke_enrolment_token
 from nodes.services.fleet import change_node, retire_node
-from nodes.telemetry import fleet_series, node_series, stretch
+from nodes.telemetry import card_series, fleet_series, stretch
 
 TOKEN_LIFE = timedelta(days=1)
 
@@ -111,7 +111,7 @@ class NodeTelemetryView(APIView):
         node = node_of_firm(caller_of(request).firm, public_id)
         query = parse_query(SeriesQuery, request)
         over = stretch(query, now=clock.now(), length=timedelta(hours=1), step_seconds=60)
-        return Response(over.json() | {"cards": node_series(node, over)})
+        return Response(over.json() | {"cards": card_series(node, node.cards.all(), over)})
 
 
 class FleetUtilisationView(APIView):

@@ -21,7 +21,7 @@ from marketplace.leases.selectors import Access, access_of, lease_of, leases_of
 from marketplace.leases.services.ending import end_by_buyer
 from marketplace.leases.states import LIVE, EndReason, LeaseState
 from marketplace.storefront.http import firm_page, newest_first
-from marketplace.storefront.telemetry import lease_telemetry
+from marketplace.storefront.telemetry import lease_charts
 
 # What the node says of a starting lease → how far the bar is, in percent, before the pull's own progress is added.
 PHASES = (
@@ -83,7 +83,7 @@ def lease_page(request: HttpRequest, caller: Caller, lease_id: str) -> HttpRespo
 @firm_page
 def lease_telemetry_json(request: HttpRequest, caller: Caller, lease_id: str) -> HttpResponse:
     """The charts' numbers."""
-    response = JsonResponse(lease_telemetry(lease_of(caller.firm, lease_id), now=clock.now()))
+    response = JsonResponse(lease_charts(lease_of(caller.firm, lease_id), now=clock.now()))
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from django.utils.dateparse import parse_datetime
 
+from marketplace.leases.models import Lease
+from nodes.models import Report
 from tests.market import Market
 
 pytestmark = pytest.mark.django_db
@@ -42,3 +45,43 @@ def test_the_numbers_behind_the_charge_are_shown(market):
     usage = market.buyer.get(f"/api/v1/leases/{lease['id']}/usage/").json()
     assert usage["gpu_ms"] == 115_000
     assert usage["charged"]["amount"] == "0.012777"
+
+
+def test_telemetry_shows_the_leased_card_in_its_time_and_nothing_else(market):
+    host = leased(market)
+    market.run_for(300, host)
+    lease = Lease.objects.order_by("pk")[1]
+    place = lease.lease_cards.get().card.index
+    for report in Report.objects.all():
+        width = len(report.cards) // 4
+        report.cards = [float(10 * number) for number in range(4) for _ in range(width)]
+        report.save()
+    begin = lease.active_at + (market.clock.now() - lease.active_at) / 2
+    Lease.objects.filter(pk=lease.pk).update(active_at=begin)
+    for client in (market.buyer, market.seller):
+        answer = client.get(f"/api/v1/leases/{lease.public_id}/telemetry/?step_seconds=30").json()
+        assert parse_datetime(answer["since"]) == begin
+        (card,) = answer["cards"]
+        assert card["card"] == lease.lease_cards.get().card.public_id
+        assert len(card["points"]) == 5
+        assert {point["power_w"] for point in card["points"]} == {10.0 * place}
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "points"),
+    [
+        ("", 200, 2),
+        ("since=2020-01-01T00:00:00Z", 400, None),
+        ("x=1", 400, None),
+        ("until=2026-11-23T11:59:00Z", 200, 0),
+    ],
+)
+def test_a_stretch_outside_of_the_lease_shows_nothing(market, query, status, points):
+    host = leased(market)
+    market.run_for(120, host)
+    lease = Lease.objects.first()
+    answer = market.buyer.get(f"/api/v1/leases/{lease.public_id}/telemetry/?{query}")
+    assert answer.status_code == status, answer.content
+    if points is not None:
+        (card,) = answer.json()["cards"]
+        assert len(card["points"]) == points
