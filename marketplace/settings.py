@@ -253,6 +253,8 @@ PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
 COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
 API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at once
 API_PER_SECOND = env_int("API_PER_SECOND", 100)
+ENROL_BURST = env_int("ENROL_BURST", 100)  # enrolments that one address may send at once
+ENROL_PER_SECOND = env_int("ENROL_PER_SECOND", 1)
 CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
 
 # The operator's bank account for wires; what is empty is not shown.

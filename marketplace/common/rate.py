@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from marketplace.common import hints
+from marketplace.common.addresses import client_address
 
 log = logging.getLogger(__name__)
 
@@ -35,33 +36,59 @@ class TokenBucket(BaseThrottle):
     """One bucket per firm, and per address for callers without one."""
 
     tokens = 1.0
+    name = "rate"
+
+    @property
+    def burst(self) -> int:
+        """How many tokens a full bucket holds."""
+        return settings.API_BURST
+
+    @property
+    def per_second(self) -> float:
+        """How many drip in."""
+        return settings.API_PER_SECOND
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """Take a token; the answer's headers say what is left."""
-        name = f"fallow:rate:{_caller(request)}"
+        key = f"fallow:{self.name}:{_caller(request)}"
         try:
-            reply: Any = hints.connection().eval(TAKE, 1, name, settings.API_BURST, settings.API_PER_SECOND)
+            reply: Any = hints.connection().eval(TAKE, 1, key, self.burst, self.per_second)
         except redis.RedisError as error:
             log.warning("no rate limit without Redis: %s", error)
             return True
         self.tokens = float(reply[1])
-        request.META[META_KEY] = rate_headers(self.tokens)
+        request.META[META_KEY] = self.headers()
         return bool(reply[0])
 
     def wait(self) -> float:
         """Seconds until the next token."""
-        return max((1 - self.tokens) / settings.API_PER_SECOND, 1)
+        return max((1 - self.tokens) / self.per_second, 1)
+
+    def headers(self) -> dict[str, str]:
+        """RateLimit headers; Reset is when the bucket is full again, in seconds."""
+        return {
+            "RateLimit-Limit": str(self.burst),
+            "RateLimit-Remaining": str(int(self.tokens)),
+            "RateLimit-Reset": str(math.ceil((self.burst - self.tokens) / self.per_second)),
+        }
 
 
-def rate_headers(tokens: float) -> dict[str, str]:
-    """RateLimit headers for a bucket that holds `tokens`; Reset is when it is full again, in seconds."""
-    return {
-        "RateLimit-Limit": str(settings.API_BURST),
-        "RateLimit-Remaining": str(int(tokens)),
-        "RateLimit-Reset": str(math.ceil((settings.API_BURST - tokens) / settings.API_PER_SECOND)),
-    }
+class EnrolBucket(TokenBucket):
+    """Enrolment: it costs a signature and a lock, is open to everybody, and a host does it once."""
+
+    name = "enrol"
+
+    @property
+    def burst(self) -> int:
+        """Enough for a rack that is installed at once from behind one address."""
+        return settings.ENROL_BURST
+
+    @property
+    def per_second(self) -> float:
+        """How many drip in."""
+        return settings.ENROL_PER_SECOND
 
 
 def _caller(request: Request) -> str:
     firm = getattr(request.auth, "firm", None)
-    return str(firm.public_id if firm else request.META.get("REMOTE_ADDR", ""))
+    return str(firm.public_id) if firm else client_address(request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TypeVar
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -13,7 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from marketplace.common import clock
+from marketplace.common.addresses import client_address
 from marketplace.common.errors import Invalid
+from marketplace.common.rate import EnrolBucket
 from nodes.agent import protocol
 from nodes.agent.protocol import AckBatch, EnrolRequest, Inventory, ProtocolError
 from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
@@ -29,11 +30,12 @@ class EnrolView(APIView):
 
     authentication_classes = []
     permission_classes = [AllowAny]
+    throttle_classes = [EnrolBucket]
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
         wanted = _decode(EnrolRequest, limited_body(request))
-        reply = enrol(request=wanted, address=_address(request), now=clock.now())
+        reply = enrol(request=wanted, address=client_address(request), now=clock.now())
         return Response(json.loads(protocol.encode(reply)), status=201)
 
 
@@ -68,10 +70,3 @@ def _decode(kind: type[Message], body: bytes) -> Message:
         return protocol.decode(kind, body)
     except (ProtocolError, RecursionError) as error:
         raise Invalid(f"not what the protocol says: {error}", code="bad_message") from error
-
-
-def _address(request: Request) -> str:
-    """Where the request came from; behind our own proxy, what that proxy saw."""
-    if settings.SECURE_PROXY_SSL_HEADER and (forwarded := request.headers.get("X-Forwarded-For")):
-        return forwarded.rpartition(",")[2].strip()
-    return str(request.META.get("REMOTE_ADDR", ""))

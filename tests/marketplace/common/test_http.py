@@ -7,6 +7,7 @@ from django.urls import path
 
 from marketplace import urls
 from marketplace.common import hints, rate
+from marketplace.common.addresses import client_address
 from tests.factories import api_of, make_firm
 
 
@@ -90,8 +91,19 @@ def test_without_redis_nobody_is_refused(settings):
 
 def test_a_full_bucket_has_nothing_to_wait_for(settings):
     settings.API_BURST, settings.API_PER_SECOND = 10, 5
-    assert rate.rate_headers(10)["RateLimit-Reset"] == "0"
-    assert rate.rate_headers(3)["RateLimit-Reset"] == "2"
+    bucket = rate.TokenBucket()
+    for tokens, reset in ((10.0, "0"), (3.0, "2")):
+        bucket.tokens = tokens
+        assert bucket.headers()["RateLimit-Reset"] == reset
+
+
+@pytest.mark.parametrize(
+    ("behind_proxy", "address"), [(False, "10.0.0.1"), (True, "203.0.113.9")], ids=["direct", "behind a proxy"]
+)
+def test_the_address_is_what_we_or_our_proxy_saw(settings, rf, behind_proxy, address):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if behind_proxy else None
+    request = rf.get("/", REMOTE_ADDR="10.0.0.1", headers={"X-Forwarded-For": "198.51.100.7, 203.0.113.9"})
+    assert client_address(request) == address
 
 
 @pytest.mark.django_db

@@ -67,3 +67,18 @@ def test_a_malformed_enrolment_is_a_400(body):
 
 def test_a_body_that_is_too_large_is_a_413():
     assert post(protocol.ENROL_PATH, b" " * (protocol.BODY_BYTES_MAX + 1)).status_code == 413
+
+
+def test_who_enrols_too_often_must_wait_and_the_next_address_need_not(settings):
+    settings.ENROL_BURST = 2
+    key = SigningKey.generate()
+    body = protocol.encode(enrol_request("fal_enrol_wrong", key, make_inventory()))
+
+    def tried(address):
+        return APIClient().post(protocol.ENROL_PATH, body, content_type="application/json", REMOTE_ADDR=address)
+
+    answers = [tried("192.0.2.1") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    assert int(answers[2]["Retry-After"]) >= 1
+    assert answers[2].json()["code"] == "rate_limited"
+    assert tried("192.0.2.2").status_code == 401
