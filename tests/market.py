@@ -50,7 +50,13 @@ class Market:
         return Host(self.alice, self.clock.now(), **options)
 
     def list_cards(self, host: Host, *, ask: int = 400_000, **terms: Any) -> CapacityListing:
-        """Put all cards of the host into the book."""
+        """Put all cards of the host into the book and run the round that sees them."""
+        listing = self.list_cards_without_round(host, ask=ask, **terms)
+        run_round(now=self.clock.now())
+        return listing
+
+    def list_cards_without_round(self, host: Host, *, ask: int = 400_000, **terms: Any) -> CapacityListing:
+        """Put all cards of the host into the book; the next round will see them."""
         now = self.clock.now()
         values = {
             "ask_micros_per_gpu_hour": ask,
@@ -62,9 +68,7 @@ class Market:
             "cards": tuple(card.public_id for card in host.cards),
         } | terms
         listing = create_listing(firm=host.node.firm, terms=ListingTerms(**values), actor="test", now=now)
-        listing = open_listing(firm=host.node.firm, public_id=listing.public_id, actor="test", now=now)
-        run_round(now=now)
-        return listing
+        return open_listing(firm=host.node.firm, public_id=listing.public_id, actor="test", now=now)
 
     def order(self, client: APIClient | None = None, *, key: str = "", **body: Any) -> Any:
         """POST an order for one H100 for ten hours and run the round that it waits for."""

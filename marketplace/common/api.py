@@ -85,7 +85,9 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             return Invalid("a value is too large or has a character that can't be stored")
         case OperationalError() | InterfaceError():
             log.error("the database is away", exc_info=error)
-            return Unavailable("the database is away, nothing was changed: try again")
+            return Unavailable(
+                "the database is away: send the same again, with its Idempotency-Key; nothing is done twice"
+            )
         case exceptions.APIException():
             domain_error = DomainError(str(error.detail), code=str(error.default_code))
             domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
