@@ -104,8 +104,7 @@ def _lasts(offer: Offer, seconds: int | None) -> bool:
 def _offer(ask: AskSupply) -> Offer:
     until = min(card.free_until for card in ask.cards)
     overhead = timedelta(seconds=settings.START_DEADLINE_SECONDS + settings.TURNAROUND_SECONDS)
-    observed_at = min(card.observed_at for card in ask.cards)
-    longest = int((until - overhead - observed_at).total_seconds())
+    longest = int((until - overhead - ask.observed_at).total_seconds())
     return Offer(
         listing=ask.listing,
         node=ask.node,
@@ -125,7 +124,7 @@ def _offer(ask: AskSupply) -> Offer:
         duration_seconds_max=min(ask.duration_seconds_max, max(longest, 0)),
         reclaim_notice_seconds=ask.reclaim_notice_seconds,
         available_until=until,
-        observed_at=observed_at,
+        observed_at=ask.observed_at,
         driver_version=ask.driver_version,
         cpu_count=ask.cpu_count,
         node_memory_mib=ask.node_memory_mib,

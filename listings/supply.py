@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
 # `listed` gives the cards of each open listing; a card that is claimed now, or whose report is stale, is not supply.
+# Grouped here, because a fleet has many more cards than asks, and every row that comes over costs Python time.
 SUPPLY = """
 WITH listing AS (
     SELECT * FROM listings_capacitylisting
@@ -19,26 +21,32 @@ WITH listing AS (
     UNION
     SELECT l.id, c.id FROM listing l JOIN nodes_card c ON c.firm_id = l.firm_id AND c.gpu_model_id = l.pool_model_id
     WHERE l.pool_node_ids = '{}' OR c.node_id = ANY(l.pool_node_ids)
+), claimed AS (
+    SELECT card_id, min(lower(period)) AS next_start FROM nodes_claim
+    WHERE upper(period) > %(now)s OR upper(period) IS NULL GROUP BY card_id
+), ask AS (
+    SELECT x.listing_id, c.firm_id, c.node_id, c.gpu_model_id, c.memory_mib, c.is_modified, c.tier,
+           array_agg(c.id ORDER BY c.id) AS cards, array_agg(s.version ORDER BY c.id) AS versions,
+           array_agg(claimed.next_start ORDER BY c.id) AS next_starts, min(s.observed_at) AS observed_at
+    FROM listed x
+    JOIN nodes_card c ON c.id = x.card_id
+    JOIN catalogue_gpumodel g ON g.id = c.gpu_model_id AND (%(gpus)s::text[] IS NULL OR g.slug = ANY(%(gpus)s))
+    JOIN nodes_cardstate s ON s.card_id = c.id AND s.availability = 'idle' AND s.observed_at > %(fresh)s
+    LEFT JOIN claimed ON claimed.card_id = c.id
+    WHERE claimed.next_start IS NULL OR claimed.next_start > %(now)s
+    GROUP BY x.listing_id, c.firm_id, c.node_id, c.gpu_model_id, c.memory_mib, c.is_modified, c.tier
 )
 SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_hour, l.currency,
        l.window_start_at, l.window_end_at, l.duration_seconds_min, l.duration_seconds_max, l.reclaim_notice_seconds,
        n.public_id, n.id, n.name, n.region, n.country, n.inventory->>'driver_version',
        (n.inventory->>'cpu_count')::int, (n.inventory->>'memory_mib')::int, g.slug, g.marketing_name,
-       c.memory_mib, c.is_modified, c.tier, c.id, s.version, s.observed_at, claims.next_start
-FROM listed x
-JOIN listing l ON l.id = x.listing_id
+       a.memory_mib, a.is_modified, a.tier, a.observed_at, a.cards, a.versions, a.next_starts
+FROM ask a
+JOIN listing l ON l.id = a.listing_id AND l.firm_id = a.firm_id
 JOIN accounts_firm f ON f.id = l.firm_id
-JOIN nodes_card c ON c.id = x.card_id AND c.firm_id = l.firm_id
-JOIN nodes_cardstate s ON s.card_id = c.id AND s.availability = 'idle' AND s.observed_at > %(fresh)s
-JOIN nodes_node n ON n.id = c.node_id AND n.state = 'online' AND NOT n.is_draining
-JOIN catalogue_gpumodel g ON g.id = c.gpu_model_id AND (%(gpus)s::text[] IS NULL OR g.slug = ANY(%(gpus)s))
-LEFT JOIN LATERAL (
-    SELECT min(lower(k.period)) AS next_start FROM nodes_claim k
-    WHERE k.period && tstzrange(%(now)s, l.window_end_at)
-      AND int8range(k.card_id, k.card_id, '[]') && int8range(c.id, c.id, '[]')
-) claims ON true
-WHERE claims.next_start IS NULL OR claims.next_start > %(now)s
-ORDER BY l.id, n.id, c.memory_mib, c.is_modified, c.tier, c.id
+JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining
+JOIN catalogue_gpumodel g ON g.id = a.gpu_model_id
+ORDER BY l.id, n.id, g.id, a.memory_mib, a.is_modified, a.tier
 """
 
 
@@ -48,7 +56,6 @@ class ListedCard:
 
     id: int
     version: int
-    observed_at: datetime
     free_until: datetime
 
 
@@ -81,12 +88,16 @@ class AskSupply:
     memory_mib: int
     is_modified: bool
     tier: str
+    observed_at: datetime  # of the card whose reading is oldest
     cards: tuple[ListedCard, ...]
 
     @property
     def key(self) -> str:
         """Names it within one reading of the supply."""
-        return f"{self.listing}/{self.node}/{self.memory_mib}/{int(self.is_modified)}/{self.tier}"
+        return f"{self.listing}/{self.node}/{self.gpu}/{self.memory_mib}/{int(self.is_modified)}/{self.tier}"
+
+
+WINDOW_END = [each.name for each in fields(AskSupply)].index("window_end_at")
 
 
 def open_supply(*, now: datetime, gpus: Collection[str] | None = None) -> list[AskSupply]:
@@ -96,17 +107,14 @@ def open_supply(*, now: datetime, gpus: Collection[str] | None = None) -> list[A
     fresh = now - timedelta(seconds=settings.STALE_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute(SUPPLY, {"now": now, "fresh": fresh, "gpus": None if gpus is None else sorted(gpus)})
-        rows = cursor.fetchall()
-    groups: dict[tuple[object, ...], list[ListedCard]] = {}
-    columns: dict[tuple[object, ...], tuple[object, ...]] = {}
-    for row in rows:
-        common, (card, version, observed_at, next_start) = row[:25], row[25:]
-        key = (common[1], common[13], common[22], common[23], common[24])
-        columns[key] = common
-        free_until = min(next_start or common[8], common[8])
-        groups.setdefault(key, []).append(ListedCard(card, version, observed_at, free_until))
-    return [_ask(columns[key], tuple(cards)) for key, cards in groups.items()]
+        return [_ask(row) for row in cursor.fetchall()]
 
 
-def _ask(common: tuple[object, ...], cards: tuple[ListedCard, ...]) -> AskSupply:
-    return AskSupply(*common, cards)  # type: ignore[arg-type, call-arg]  # the columns are in the order of the fields
+def _ask(row: tuple[Any, ...]) -> AskSupply:
+    *common, cards, versions, next_starts = row  # in the order of the fields
+    window_end_at = common[WINDOW_END]
+    listed = (
+        ListedCard(card, version, min(next_start or window_end_at, window_end_at))
+        for card, version, next_start in zip(cards, versions, next_starts, strict=True)
+    )
+    return AskSupply(*common, tuple(listed))  # type: ignore[call-arg]

@@ -167,6 +167,7 @@ class Claim(models.Model):
                 ],
             )
         ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(F("period__endswith"), name="claim_by_end")]
 
 
 class Assignment(models.Model):

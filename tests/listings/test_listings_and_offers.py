@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from listings.services import close_ended_listings
-from nodes.models import CardState
+from marketplace.catalogue.models import GpuModel
+from marketplace.leases.models import Lease
+from nodes.models import Card, CardState
 from nodes.states import Availability
 from tests.factories import make_firm
 from tests.hosts import Host
@@ -44,6 +46,17 @@ def test_only_idle_cards_are_offered(market, availability):
     market.list_cards(host)
     CardState.objects.update(availability=availability)
     assert offers(market)["data"] == []
+
+
+def test_cards_of_two_models_on_one_node_are_two_offers_though_their_memory_is_the_same(market):
+    host = market.host(count=2, gpu="rtx-4090")
+    other = GpuModel.objects.get(slug="rtx-3090")
+    Card.objects.filter(pk=host.cards[1].pk).update(gpu_model=other, memory_mib=host.cards[0].memory_mib)
+    market.list_cards(host)
+    found = market.buyer.get("/api/v1/offers/").json()["data"]
+    assert sorted((offer["gpu"], offer["count"]) for offer in found) == [("rtx-3090", 1), ("rtx-4090", 1)]
+    assert market.order(gpu=["rtx-3090"]).status_code == 201
+    assert Lease.objects.get().lease_cards.get().card == host.cards[1]
 
 
 def test_an_offer_vanishes_when_the_reports_stop(market):

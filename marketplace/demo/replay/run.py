@@ -21,7 +21,7 @@ from marketplace.matching.rounds import run_due_round
 from marketplace.orders.models import Order
 from marketplace.orders.services.placing import OrderRequest, place_order
 from marketplace.orders.states import OrderState
-from marketplace.settlement.services import settle_leases
+from marketplace.settlement.services import settle_lease
 
 MARGIN = timedelta(days=2)
 CAP_MICROS = 100_000_000
@@ -73,12 +73,13 @@ class Replay:
             )
             if next_end is None or next_end > now:
                 return
-            ending = Lease.objects.filter(state="active", ends_at=next_end).values_list("public_id", flat=True)
-            self.world.prove(list(ending), next_end)
+            ending = dict(Lease.objects.filter(state="active", ends_at=next_end).values_list("pk", "public_id"))
+            self.world.prove(ending.values(), next_end)
             advance_leases(now=next_end, probe=_answers)
             self.world.stop_everything(next_end)
             advance_leases(now=next_end, probe=_answers)
-            settle_leases(now=next_end, limit=10_000)
+            for pk in ending:  # the others' minute by minute would be the same sum in more entries
+                settle_lease(lease_id=pk, now=next_end)
 
     def _end(self) -> datetime:
         return BEGIN + timedelta(seconds=max((each.start + each.seconds for each in self.requests), default=0)) + MARGIN
