@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,3 +87,17 @@ def test_a_wrong_setting_is_one_line(agent, fleet):
 
 def test_the_unit_starts_this_program():
     assert "ExecStart=/opt/fallow/bin/fallow-agent run\n" in unit_text("/opt/fallow/bin/fallow-agent")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing")
+def test_systemd_takes_the_unit(tmp_path):
+    unit = tmp_path / "fallow-agent.service"
+    unit.write_text(unit_text(sys.executable))
+    said = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("setting", ["ProtectClock", "PrivateDevices", "DevicePolicy", "DeviceAllow"])
+def test_the_unit_shuts_no_device_off(setting):
+    lines = unit_text("fallow-agent").splitlines()
+    assert not [line for line in lines if line.startswith(f"{setting}=")], "/dev/nvidia0 could not be opened"
