@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from nodes.agent.config import ConfigError
-from nodes.agent.traces import Trace, open_trace
+from nodes.agent.traces import Trace, has_process, open_trace
 
 TRACE_PID = 424_242  # the owner's process that a trace stands for
-TRACE_HELD_MIB_MIN = 600
 
 
 class FleetError(ConfigError):
@@ -119,7 +118,7 @@ class FleetFile:
         if key not in self._traces:
             self._traces[key] = _opened(card)
         percent, held = self._traces[key].at(self._clock() - self._begun)
-        works = percent > 0 or held >= TRACE_HELD_MIB_MIN
+        works = has_process(percent, held)
         return dataclasses.replace(
             card,
             utilisation=percent,

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TextIO
 
 MIB = 1024 * 1024
-_STEP_SECONDS = 60.0
+STEP_SECONDS = 60.0
+HELD_MIB_MIN = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,14 @@ class Trace:
 
     def at(self, now: float) -> tuple[int, int]:
         """(percent, MiB) so many seconds after its start."""
-        length = self.seconds[-1] + _STEP_SECONDS
+        length = self.seconds[-1] + STEP_SECONDS
         step = bisect.bisect_right(self.seconds, max(0.0, now) * self.speed % length) - 1
         return self.percent[step], self.memory_mib[step]
+
+
+def has_process(percent: int, held_mib: int) -> bool:
+    """Whether a process of the owner's is on the card: it works, or it holds more memory than a driver does."""
+    return percent > 0 or held_mib >= HELD_MIB_MIN
 
 
 def open_trace(
@@ -47,16 +53,27 @@ def open_trace(
     """The `container`-th recording of the files `duty` and `memory`, or a generated one when no file is named."""
     if duty is None:
         return generate_trace(seed, speed=speed)
-    percent = _column(Path(duty), container)
-    held = _column(Path(memory), container) if memory else {}
-    first = min(percent)
+    traces = open_traces(Path(duty), Path(memory) if memory else None, speed=speed)
+    return traces[container % len(traces)]
+
+
+def open_traces(duty: Path, memory: Path | None, *, speed: float = 1.0) -> list[Trace]:
+    """Every container's recording, by name. Raises OSError or ValueError for files that are none."""
+    percent = _columns(duty)
+    if not percent:
+        raise ValueError(f"{duty} has no readings")
+    held = _columns(memory) if memory else {}
+    return [_trace(percent[name], held.get(name, {}), speed) for name in sorted(percent)]
+
+
+def _trace(percent: dict[int, float], held: dict[int, float], speed: float) -> Trace:
     stamps = sorted(percent)
     kept, memories = 0, []
     for stamp in stamps:
         kept = int(held.get(stamp, kept * MIB) / MIB)
         memories.append(kept)
     return Trace(
-        [float(stamp - first) for stamp in stamps],
+        [float(stamp - stamps[0]) for stamp in stamps],
         [max(0, min(100, round(percent[stamp]))) for stamp in stamps],
         memories,
         speed,
@@ -75,16 +92,16 @@ def generate_trace(seed: str, *, hours: int = 24, speed: float = 1.0) -> Trace:
         percent += [0] * rest + [min(100, max(0, int(chance.gauss(level, 8)))) for _ in range(burst)]
         memory += [held or 2] * rest + [held or 6000] * burst
     steps = hours * 60
-    return Trace([_STEP_SECONDS * n for n in range(steps)], percent[:steps], memory[:steps], speed)
+    return Trace([STEP_SECONDS * n for n in range(steps)], percent[:steps], memory[:steps], speed)
 
 
-def _column(path: Path, container: int) -> dict[int, float]:
-    """time -> value of the `container`-th container by name (modulo their number)."""
+def _columns(path: Path) -> dict[str, dict[int, float]]:
+    """Container → time → value."""
+    found: dict[str, dict[int, float]] = {}
     with _open(path) as lines:
-        rows = [(int(float(stamp)), name, float(value)) for stamp, name, value in _rows(lines)]
-    names = sorted({name for _, name, _ in rows})
-    wanted = names[container % len(names)]
-    return {stamp: value for stamp, name, value in rows if name == wanted}
+        for stamp, name, value in _rows(lines):
+            found.setdefault(name, {})[int(float(stamp))] = float(value)
+    return found
 
 
 def _open(path: Path) -> TextIO:

@@ -43,6 +43,7 @@ class Replay:
         for start, batch in _moments(self.requests):
             now = BEGIN + timedelta(seconds=start)
             self._end_until(now)
+            self.world.follow_owners(now)
             self._place(batch, now)
             done += len(batch)
             progress(done)
@@ -108,7 +109,10 @@ def table(replay: Replay, nodes: Sequence[TraceNode], without_gpu: int) -> dict[
     reserved = sum(lease.gpu_ms for lease in leases.values()) / 3_600_000
     used = sum(lease.gpu_ms * replay.placed[order].milli for order, lease in leases.items()) / 3_600_000_000
     hours = max((each.start + each.seconds for each in replay.requests), default=0) / 3600
-    offered = sum(node.cards for node in nodes) * hours
+    owners = replay.world.owners
+    hours_of_all = sum(node.cards for node in nodes) * hours
+    offered = hours_of_all * _mean([owner.idle_share for owner in owners], default=1.0)
+    before = _mean([owner.duty for owner in owners], default=0.0)
     unmatched = Order.objects.exclude(state=OrderState.FILLED)
     reasons = Counter(unmatched.values_list("end_reason", flat=True)) + replay.refused
     return {
@@ -120,13 +124,21 @@ def table(replay: Replay, nodes: Sequence[TraceNode], without_gpu: int) -> dict[
         "card-hours offered": round(offered, 1),
         "card-hours reserved": round(reserved, 1),
         "card-hours used (× gpu_milli)": round(used, 1),
-        "utilisation before": "0.0 %",
-        "utilisation after, reserved": f"{100 * reserved / offered:.1f} %" if offered else "-",
-        "utilisation after, used": f"{100 * used / offered:.1f} %" if offered else "-",
+        "utilisation before": _percent(before),
+        "utilisation after, reserved": _percent(before + reserved / hours_of_all) if hours_of_all else "-",
+        "utilisation after, used": _percent(before + used / hours_of_all) if hours_of_all else "-",
         "highest concurrency per card": highest_concurrency(),
         "ledger sum": Entry.objects.aggregate(total=Sum("amount_micros", default=0))["total"],
         "orders/s": round(len(replay.requests) / replay.seconds_placing, 1) if replay.seconds_placing else 0,
     }
+
+
+def _mean(values: Sequence[float], *, default: float) -> float:
+    return sum(values) / len(values) if values else default
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _moments(requests: Sequence[TraceRequest]) -> Iterable[tuple[int, list[TraceRequest]]]:

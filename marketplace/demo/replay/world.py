@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Mod
 
 from listings.services import ListingTerms, create_listing, open_listing
 from marketplace.accounts.models import Firm
 from marketplace.accounts.services import FirmDetails, create_firm
 from marketplace.catalogue.services import recognise
+from marketplace.demo.replay.owners import Owner
 from marketplace.demo.replay.trace import NAMES, TraceNode
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
@@ -31,18 +34,30 @@ ASK_MICROS_PER_GIB = 10_000
 class World:
     """Everything that the services need to believe in the trace."""
 
-    def __init__(self, nodes: Sequence[TraceNode], *, ends_at: datetime) -> None:
+    def __init__(self, nodes: Sequence[TraceNode], *, ends_at: datetime, owners: Sequence[Owner] = ()) -> None:
         self.models = {name: recognise(_identity(name, 0))[0] for name in {node.model for node in nodes}}
         self.buyer = _firm("Trace buyer")
         _fund(self.buyer)
         self.card_count = sum(node.cards for node in nodes)
         self.seq = 0
+        self.owners = owners
+        self._doing: dict[int, Availability] = {}
         for number in range(0, len(nodes), NODES_PER_FIRM):
             self._add_seller(nodes[number : number + NODES_PER_FIRM], number // NODES_PER_FIRM, ends_at)
 
     def slugs(self, models: Iterable[str]) -> tuple[str, ...]:
         """The catalogue's names of the trace's models; all of the cluster's when none is named."""
         return tuple(sorted(self.models[name].slug for name in set(models) or set(self.models) if name in self.models))
+
+    def follow_owners(self, now: datetime) -> None:
+        """Each card does what its owner's recording does at this moment; without recordings all lie idle."""
+        second = int((now - BEGIN).total_seconds())
+        for number, owner in enumerate(self.owners):
+            wanted = Availability.IDLE if owner.is_idle(second) else Availability.OWNER_USED
+            if self._doing.get(number, Availability.IDLE) != wanted:
+                self._doing[number] = wanted
+                states = CardState.objects.annotate(owner=Mod("card_id", len(self.owners))).filter(owner=number)
+                states.update(availability=wanted, since_at=now, version=F("version") + 1)
 
     def start_everything(self, now: datetime) -> None:
         """Every host runs what it was told to, and proves it with a report."""

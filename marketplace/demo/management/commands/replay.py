@@ -16,6 +16,7 @@ from django.db import connections
 from django.test.utils import override_settings
 from psycopg import sql
 
+from marketplace.demo.replay.owners import Owner, read_owners
 from marketplace.demo.replay.run import Replay, table, window_end
 from marketplace.demo.replay.trace import read_nodes, read_requests
 from marketplace.demo.replay.world import World
@@ -35,17 +36,20 @@ class Command(BaseCommand):
         parser.add_argument("--nodes", type=Path, required=True)
         parser.add_argument("--requests", type=Path, required=True)
         parser.add_argument("--limit", type=int, default=None, help="only the first so many requests")
+        parser.add_argument("--duty", type=Path, help="recorded utilisation of the owners, percent; needs --memory")
+        parser.add_argument("--memory", type=Path, help="recorded memory of the owners, bytes")
         parser.add_argument("--json", action="store_true", help="print JSON, and no progress")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             nodes = read_nodes(options["nodes"])
             requests, without_gpu = read_requests(options["requests"], options["limit"])
+            owners = _owners(options["duty"], options["memory"])
         except (OSError, KeyError, ValueError) as error:
             raise CommandError(f"the trace can't be read: {error!r}") from error
         show = (lambda _: None) if options["json"] else (lambda done: self._progress(done, len(requests)))
         with ScratchDatabase(), override_settings(**dict.fromkeys(LIMITS, PROVEN_BY_TWO_REPORTS)):
-            replay = Replay(World(nodes, ends_at=window_end(requests)), requests)
+            replay = Replay(World(nodes, ends_at=window_end(requests), owners=owners), requests)
             replay.run(show)
             figures = table(replay, nodes, without_gpu)
         self._print(figures, as_json=options["json"])
@@ -62,6 +66,12 @@ class Command(BaseCommand):
         self.stdout.write("")
         for name, value in figures.items():
             self.stdout.write(f"{name:32} {value}")
+
+
+def _owners(duty: Path | None, memory: Path | None) -> list[Owner]:
+    if (duty is None) != (memory is None):
+        raise CommandError("--duty and --memory are one recording: name both or neither")
+    return read_owners(duty, memory) if duty and memory else []
 
 
 class ScratchDatabase:
