@@ -69,7 +69,7 @@ def _run(data_dir: Path, stopping: threading.Event, begun: float) -> None:
             log_dir=here.data_dir / "log", environ=environ, say=lambda line: print(line, flush=True)
         )
         try:
-            _start(supervisor, here, stopping)
+            _start(supervisor, here, environ["REDIS_URL"], stopping)
             people = json.loads(here.people_file.read_text())
             write_private(summary, {"url": here.url, **people})
             _greet(here, people, time.monotonic() - begun)
@@ -105,9 +105,9 @@ def _step(name: str, argv: Sequence[str], here: Place, environ: dict[str, str], 
         raise NotReady(f"{name} failed; the end of {log}:\n{tail(log)}")
 
 
-def _start(supervisor: Supervisor, here: Place, stopping: threading.Event) -> None:
+def _start(supervisor: Supervisor, here: Place, broker: str, stopping: threading.Event) -> None:
     print("starting the servers of the exchange", flush=True)
-    supervisor.start(server_processes(here))
+    supervisor.start(server_processes(here, broker=broker))
     _wait(supervisor, stopping)
     supervisor.start(market_processes(here))
     _wait(supervisor, stopping)

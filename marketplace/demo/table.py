@@ -6,6 +6,8 @@ import urllib.error
 import urllib.request
 from functools import partial
 
+from celery import Celery
+
 from marketplace.demo.place import Place, manage
 from marketplace.demo.supervisor import Process
 
@@ -13,14 +15,14 @@ PYTHON = (sys.executable, "-m")
 CELERY = (*PYTHON, "celery", "--app", "marketplace.celery", "--quiet")
 
 
-def server_processes(place: Place) -> list[Process]:
-    """What an installation runs; the market of the demo comes after it."""
+def server_processes(place: Place, *, broker: str) -> list[Process]:
+    """What an installation runs; the market of the demo comes after it. `broker` is Celery's, a redis:// URL."""
     return [
         Process("web", _gunicorn(place), ready=partial(answers, f"{place.url}/readyz")),
         Process("ingest", _uvicorn(place), ready=partial(answers, f"{place.reports_url}/healthz")),
         Process("relay", manage("relay"), ready=partial(_listens, place.relay_port)),
         Process("matcher", manage("matcher")),
-        Process("worker", (*CELERY, "worker", "--concurrency", "2", "--loglevel", "INFO", "--without-mingle")),
+        Process("worker", _worker(), ready=partial(_takes_tasks, broker)),
         Process("beat", (*CELERY, "beat", "--schedule", str(place.data_dir / "beat"), "--pidfile", "")),
     ]
 
@@ -32,6 +34,10 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _worker() -> tuple[str, ...]:
+    return (*CELERY, "worker", "--concurrency", "2", "--loglevel", "INFO", "--without-mingle")
 
 
 def _gunicorn(place: Place) -> tuple[str, ...]:
@@ -51,3 +57,8 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _takes_tasks(broker: str) -> bool:
+    with Celery(broker=broker) as app:
+        return bool(app.control.ping(timeout=1))

@@ -18,7 +18,9 @@ from marketplace.demo.table import server_processes
 DOCKER = Path(__file__).parents[2] / "docker"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
 LASTING = [name for name in SERVICES if name != "migrate"]
-PROCESSES = {process.name: process for process in server_processes(Place(Path("/nowhere"), 8000, 8001, 2222))}
+PROCESSES = {
+    process.name: process for process in server_processes(Place(Path("/nowhere"), 8000, 8001, 2222), broker="")
+}
 
 
 def test_every_process_of_the_demo_is_a_service() -> None:
