@@ -41,6 +41,7 @@ class Offer:
     driver_version: str | None = None
     cpu_count: int | None = None
     node_memory_mib: int | None = None
+    reliability_basis_points: int | None = None  # null while too little is known
 
     @property
     def stale_after(self) -> datetime:

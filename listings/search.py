@@ -17,6 +17,7 @@ SORTS: dict[str, Callable[[Offer], object]] = {
     "price": lambda offer: offer.price_micros_per_gpu_hour,
     "memory_mib": lambda offer: offer.memory_mib,
     "count": lambda offer: offer.count,
+    "reliability": lambda offer: -1 if offer.reliability_basis_points is None else offer.reliability_basis_points,
 }
 
 
@@ -33,6 +34,7 @@ class OfferFilters:
     duration_seconds: int | None = None
     price_micros_max: int | None = None
     tier: str = "declared"
+    reliability_basis_points_min: int = 0
     exclude_firm_pk: int | None = None
 
 
@@ -89,6 +91,9 @@ CHECKS: dict[str, Callable[[Offer, OfferFilters], bool]] = {
         filters.price_micros_max is None or offer.price_micros_per_gpu_hour <= filters.price_micros_max
     ),
     "tier": lambda offer, filters: TIERS.index(offer.tier) >= TIERS.index(filters.tier),
+    "reliability_basis_points_min": lambda offer, filters: (
+        (offer.reliability_basis_points or 0) >= filters.reliability_basis_points_min
+    ),
 }
 
 
@@ -128,4 +133,5 @@ def _offer(ask: AskSupply) -> Offer:
         driver_version=ask.driver_version,
         cpu_count=ask.cpu_count,
         node_memory_mib=ask.node_memory_mib,
+        reliability_basis_points=ask.reliability_basis_points,
     )

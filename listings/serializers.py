@@ -13,10 +13,22 @@ from listings.search import SORTS, TIERS, OfferFilters, Relaxation
 from listings.services import ListingTerms
 from listings.states import ListingState
 from marketplace.book.pricing import worst_case_micros
-from marketplace.common.api import MicrosField, MoneyShape, PageQuery, StrictSerializer, money_json
+from marketplace.common.api import (
+    MicrosField,
+    MoneyShape,
+    PageQuery,
+    RatioField,
+    StrictSerializer,
+    money_json,
+    ratio_json,
+)
 from marketplace.common.money import PRICE_TICK_MICROS
 
-FILTER_NAMES = {"memory_mib_min": "memory_mib__gte", "price_micros_max": "price__lte"}
+FILTER_NAMES = {
+    "memory_mib_min": "memory_mib__gte",
+    "price_micros_max": "price__lte",
+    "reliability_basis_points_min": "reliability__gte",
+}
 
 
 class OfferQuery(serializers.Serializer[Any]):
@@ -31,6 +43,7 @@ class OfferQuery(serializers.Serializer[Any]):
     duration_seconds = serializers.IntegerField(min_value=60, required=False)
     price__lte = MicrosField(required=False)
     tier = serializers.ChoiceField(choices=TIERS, default="declared")
+    reliability__gte = RatioField(default=0)
     same_node = serializers.BooleanField(default=True)
     sort = serializers.ChoiceField(choices=[each for name in SORTS for each in (name, f"-{name}")], default="price")
     limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
@@ -129,6 +142,7 @@ def offer_filters(query: dict[str, Any], *, exclude_firm_pk: int | None) -> Offe
         duration_seconds=query.get("duration_seconds"),
         price_micros_max=query.get("price__lte"),
         tier=query["tier"],
+        reliability_basis_points_min=query["reliability__gte"],
         exclude_firm_pk=exclude_firm_pk,
     )
 
@@ -171,6 +185,7 @@ def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = No
             "driver_version": offer.driver_version,
             "cpu_count": offer.cpu_count,
             "memory_mib": offer.node_memory_mib,
+            "reliability": ratio_json(offer.reliability_basis_points),
         },
         "region": offer.region,
         "country": offer.country,

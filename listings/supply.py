@@ -38,7 +38,7 @@ WITH listing AS (
 )
 SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_hour, l.currency,
        l.window_start_at, l.window_end_at, l.duration_seconds_min, l.duration_seconds_max, l.reclaim_notice_seconds,
-       n.public_id, n.id, n.name, n.region, n.country, n.inventory->>'driver_version',
+       n.public_id, n.id, n.name, n.region, n.country, n.reliability_basis_points, n.inventory->>'driver_version',
        (n.inventory->>'cpu_count')::int, (n.inventory->>'memory_mib')::int, g.slug, g.marketing_name,
        a.memory_mib, a.is_modified, a.tier, a.observed_at, a.cards, a.versions, a.next_starts
 FROM ask a
@@ -80,6 +80,7 @@ class AskSupply:
     node_name: str
     region: str
     country: str
+    reliability_basis_points: int | None
     driver_version: str | None
     cpu_count: int | None
     node_memory_mib: int | None

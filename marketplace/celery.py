@@ -18,6 +18,7 @@ BEAT: dict[str, float] = {
     "nodes.mark_lost_nodes": 5.0,
     "nodes.keep_report_partitions": 3600.0,
     "leases.advance_leases": 1.0,
+    "leases.rate_nodes": 60.0,
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,
     "payments.expire_deposits": 3600,

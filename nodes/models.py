@@ -57,6 +57,7 @@ class Node(models.Model):
     agent_version = models.CharField(max_length=32, blank=True)
     enrolled_at = models.DateTimeField()
     last_seen_at = models.DateTimeField(null=True)  # moved forward by the tick that reads the reports
+    reliability_basis_points = models.PositiveSmallIntegerField(null=True)  # of its recent leases, those that it kept
 
     class Meta:
         constraints = [models.UniqueConstraint(name="node_name_in_firm", fields=["firm", "name"])]

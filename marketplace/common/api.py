@@ -35,6 +35,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 PAGE_LIMIT_DEFAULT = 50
 PAGE_LIMIT_MAX = 200
+BASIS_POINTS = 10_000
 
 
 def problem(error: DomainError, request_id: str) -> dict[str, Any]:
@@ -170,6 +171,27 @@ class MicrosField(serializers.Field[int, Any, str, int]):
 
     def to_representation(self, value: int) -> str:
         return format_micros(value)
+
+
+@extend_schema_field({"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.0001, "example": 0.98})
+class RatioField(serializers.DecimalField):
+    """A share from 0 to 1 with at most four decimals in the API, integer basis points inside."""
+
+    default_error_messages = {"range": "a share is between 0 and 1"}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=5, decimal_places=4, **options)
+
+    def to_internal_value(self, data: Any) -> int:  # type: ignore[override]
+        share = super().to_internal_value(data)
+        if not 0 <= share <= 1:
+            self.fail("range")
+        return int(share * BASIS_POINTS)
+
+
+def ratio_json(basis_points: int | None) -> float | None:
+    """A share from 0 to 1 as the API shows it; None stays None."""
+    return None if basis_points is None else basis_points / BASIS_POINTS
 
 
 def money_json(amount_micros: int | None, currency: str) -> dict[str, str] | None:

@@ -71,6 +71,7 @@ class Lease(models.Model):
                 condition=Q(state__in=["reserved", "starting", "active", "ending"]),
             ),
             models.Index(name="lease_cards_held", fields=["id"], condition=Q(cards_freed_at=None)),
+            models.Index(name="lease_by_close", fields=["closed_at"]),
             models.Index(name="lease_of_buyer", fields=["buyer", "id"]),
             models.Index(name="lease_of_seller", fields=["seller", "id"]),
         ]

@@ -42,3 +42,14 @@ class EndReason(models.TextChoices):
     START_FAILED = "start_failed", "It could not be started"
     WORKLOAD_FAILED = "workload_failed", "The buyer's image or command failed"
     CARD_UNHEALTHY = "card_unhealthy", "A card became unhealthy"
+
+
+BROKEN_BY_HOST = frozenset(
+    {
+        EndReason.OWNER_RECLAIMED,
+        EndReason.NODE_LOST,
+        EndReason.START_TIMED_OUT,
+        EndReason.START_FAILED,
+        EndReason.CARD_UNHEALTHY,
+    }
+)

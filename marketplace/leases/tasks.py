@@ -6,8 +6,14 @@ from celery import shared_task
 
 from marketplace.common import clock
 from marketplace.leases.services.advancing import advance_leases
+from marketplace.leases.services.rating import rate_nodes
 
 
 @shared_task(name="leases.advance_leases")
 def advance_leases_task() -> None:
     advance_leases(now=clock.now())
+
+
+@shared_task(name="leases.rate_nodes")
+def rate_nodes_task() -> None:
+    rate_nodes(now=clock.now())

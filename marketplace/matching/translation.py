@@ -39,6 +39,7 @@ def ask_from(supply: AskSupply, *, new: Collection[str]) -> Ask:
         min_seconds=supply.duration_seconds_min,
         max_seconds=supply.duration_seconds_max,
         tier=TIERS.index(supply.tier),
+        reliability_basis_points=supply.reliability_basis_points,
         is_new=supply.listing in new,
     )
 
@@ -61,6 +62,7 @@ def bid_from(order: Order, *, new: Collection[str]) -> Bid:
         min_memory_mib=order.memory_mib_min,
         exclude_nodes=frozenset(order.exclude_nodes),
         min_tier=TIERS.index(order.tier_min),
+        min_reliability_basis_points=order.reliability_basis_points_min,
         pinned_listing=order.pinned_listing or None,
         pinned_node=order.pinned_node or None,
         pinned_memory_mib=order.pinned_memory_mib,

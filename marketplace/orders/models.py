@@ -38,6 +38,7 @@ class Order(models.Model):
     countries = ArrayField(models.CharField(max_length=2), default=list)
     memory_mib_min = models.PositiveIntegerField(default=0)
     tier_min = models.CharField(max_length=10, default="declared")
+    reliability_basis_points_min = models.PositiveSmallIntegerField(null=True)
     exclude_nodes = ArrayField(models.CharField(max_length=32), default=list)
     pinned_listing = models.CharField(max_length=32, blank=True)
     pinned_node = models.CharField(max_length=32, blank=True)

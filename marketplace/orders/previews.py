@@ -63,6 +63,7 @@ def _filters(firm: Firm, values: dict[str, Any]) -> OfferFilters:
         duration_seconds=values["duration_seconds"],
         price_micros_max=values.get("max_price_per_gpu_hour"),
         tier=values["tier"],
+        reliability_basis_points_min=values["reliability__gte"],
         exclude_firm_pk=firm.pk,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from marketplace.common.api import MicrosField, MoneyShape, PageQuery, StrictSerializer, money_json
+from marketplace.common.api import MicrosField, MoneyShape, PageQuery, RatioField, StrictSerializer, money_json
 from marketplace.common.money import PRICE_TICK_MICROS
 from marketplace.orders.models import Order
 from marketplace.orders.services.placing import OrderRequest
@@ -38,6 +38,7 @@ class OrderInput(StrictSerializer):
     country = serializers.ListField(child=serializers.CharField(max_length=2), max_length=50, default=list)
     memory_mib__gte = serializers.IntegerField(min_value=0, max_value=10**7, default=0)
     tier = serializers.ChoiceField(choices=TIERS, default="declared")
+    reliability__gte = RatioField(default=0)
     exclude_nodes = serializers.ListField(child=serializers.CharField(max_length=32), max_length=100, default=list)
     image = serializers.CharField(max_length=300)
     registry_auth = serializers.DictField(
@@ -115,6 +116,7 @@ def order_request(values: dict[str, Any]) -> OrderRequest:
         countries=tuple(values["country"]),
         memory_mib_min=values["memory_mib__gte"],
         tier_min=values["tier"],
+        reliability_basis_points_min=values["reliability__gte"] or None,
         exclude_nodes=tuple(values["exclude_nodes"]),
         registry_auth=values.get("registry_auth"),
         workload={

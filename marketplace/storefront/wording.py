@@ -54,6 +54,14 @@ def memory(mib: int | None) -> str:
     return "–" if mib is None else f"{round(mib / 1024)} GiB"
 
 
+def kept(basis_points: int | None) -> str:
+    """`98.5 % of leases kept`, rounded down; a host of which too little is known says so."""
+    if basis_points is None:
+        return "too few leases to judge"
+    whole, rest = divmod(basis_points, 100)
+    return f"{whole}{f'.{rest // 10}' if rest >= 10 else ''} % of leases kept"
+
+
 def used_memory(mib: float) -> str:
     """`0.5 GiB` from MiB."""
     return f"{mib / 1024:.1f} GiB"

@@ -51,6 +51,7 @@ class OrderRequest:
     countries: tuple[str, ...] = ()
     memory_mib_min: int = 0
     tier_min: str = "declared"
+    reliability_basis_points_min: int | None = None
     exclude_nodes: tuple[str, ...] = ()
     registry_auth: dict[str, str] | None = field(default=None, repr=False)
 
@@ -144,6 +145,7 @@ def _create(firm: Firm, actor: str, request: OrderRequest, token: OfferToken | N
         countries=list(request.countries),
         memory_mib_min=request.memory_mib_min,
         tier_min=request.tier_min,
+        reliability_basis_points_min=request.reliability_basis_points_min,
         exclude_nodes=list(request.exclude_nodes),
         pinned_listing=token.listing if token else "",
         pinned_node=token.node if token else "",

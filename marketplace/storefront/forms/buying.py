@@ -23,6 +23,7 @@ SORTS = (
     ("-price", "Dearest first"),
     ("-memory_mib", "Most memory first"),
     ("-count", "Most GPUs first"),
+    ("-reliability", "Most reliable first"),
 )
 
 
@@ -47,6 +48,7 @@ class OfferSearchForm(PageForm):
         required=False,
         choices=[("", "Any"), ("measured", "Measured or attested"), ("attested", "Attested")],
     )
+    kept = forms.IntegerField(label="Leases kept, at least (%)", required=False, min_value=0, max_value=100)
     currency = forms.ChoiceField(label="Currency", required=False, choices=currency_choices)
     sort = forms.ChoiceField(label="Order", required=False, choices=SORTS)
 
@@ -75,6 +77,7 @@ class OfferSearchForm(PageForm):
             duration_seconds=hours * HOUR if hours else None,
             price_micros_max=values.get("price"),
             tier=values.get("tier") or TIERS[0],
+            reliability_basis_points_min=(values.get("kept") or 0) * 100,
             exclude_firm_pk=exclude_firm_pk,
         )
 

@@ -25,6 +25,7 @@ register.filter("gpus", gpu_names)
 register.filter("gpu", lambda slug: gpu_names([slug]))
 register.filter("words", wording.words)
 register.filter("amount", wording.amount)
+register.filter("kept", wording.kept)
 
 
 @register.simple_tag

@@ -32,6 +32,7 @@ GIVING_UP = {
     "duration_seconds": (("hours",), "the duration"),
     "price_micros_max": (("price",), "the highest price"),
     "tier": (("tier",), "the proof"),
+    "reliability_basis_points_min": (("kept",), "the leases kept"),
 }
 
 

@@ -3,6 +3,8 @@
 import pytest
 from django.urls import reverse
 
+from nodes.models import Node
+
 pytestmark = pytest.mark.django_db
 
 PUBLIC = ("home", "offers", "sign-in", "sign-up")
@@ -59,3 +61,14 @@ def test_an_unknown_page_is_a_page_and_carries_the_policy(client, db):
     assert response.status_code == 404
     assert "There is no such page" in response.content.decode()
     assert "script-src 'self'" in response["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("basis_points", "shown"),
+    [(None, b"too few leases to judge"), (10_000, b">100 % of leases"), (9_857, b"98.5 %"), (9_801, b">98 %")],
+)
+def test_offers_say_how_many_leases_their_host_kept(client, scene, basis_points, shown):
+    Node.objects.update(reliability_basis_points=basis_points)
+    assert shown in client.get(url("offers")).content
+    kept = client.get(url("offers") + "?kept=99").content
+    assert (b"Without the leases kept" in kept) == (basis_points != 10_000)
