@@ -17,6 +17,7 @@ BEAT: dict[str, float] = {
     "nodes.process_reports": 1.0,
     "nodes.mark_lost_nodes": 5.0,
     "nodes.keep_report_partitions": 3600.0,
+    "nodes.drop_old_logs": 3600.0,
     "leases.advance_leases": 1.0,
     "leases.rate_nodes": 60.0,
     "settlement.settle_leases": 5.0,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from nodes.agent.protocol import ACKS_PATH, ENROL_PATH, INVENTORY_PATH
-from nodes.views.agent import AcksView, EnrolView, InventoryView
+from nodes.agent.protocol import ACKS_PATH, ENROL_PATH, INVENTORY_PATH, LOGS_PATH
+from nodes.views.agent import AcksView, EnrolView, InventoryView, LogView
 
 urlpatterns = [
     path(ENROL_PATH.removeprefix("/"), EnrolView.as_view()),
     path(INVENTORY_PATH.removeprefix("/"), InventoryView.as_view()),
     path(ACKS_PATH.removeprefix("/"), AcksView.as_view()),
+    path(LOGS_PATH.removeprefix("/"), LogView.as_view()),
 ]

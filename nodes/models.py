@@ -204,6 +204,14 @@ class Assignment(models.Model):
         ]
 
 
+class AssignmentLog(models.Model):
+    """The last of what a workload wrote; apart from its assignment, which every report of the node reads."""
+
+    assignment = models.OneToOneField(Assignment, primary_key=True, on_delete=models.CASCADE, related_name="log")
+    text = models.TextField()
+    at = models.DateTimeField()
+
+
 class RelayPort(models.Model):
     """A public port of the relay; free when nobody holds it."""
 

@@ -11,7 +11,18 @@ from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotFound
-from nodes.models import Assignment, Card, CardState, Claim, EnrolmentToken, IdentityConflict, IngestClock, Node, Report
+from nodes.models import (
+    Assignment,
+    AssignmentLog,
+    Card,
+    CardState,
+    Claim,
+    EnrolmentToken,
+    IdentityConflict,
+    IngestClock,
+    Node,
+    Report,
+)
 from nodes.states import Availability, ClaimKind, NodeState, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
@@ -27,6 +38,11 @@ def last_sign_of_life(node: Node) -> datetime:
 def running_assignment(holder: str) -> Assignment | None:
     """What should run for a lease now, with its node; None when nothing should."""
     return Assignment.objects.select_related("node").filter(holder=holder, wanted=Wanted.RUN).first()
+
+
+def log_of(holder: str) -> AssignmentLog | None:
+    """What a lease's workload wrote last; None when nothing came or it is forgotten."""
+    return AssignmentLog.objects.filter(assignment__holder=holder).first()
 
 
 @dataclass(frozen=True, slots=True)

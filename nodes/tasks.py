@@ -6,6 +6,7 @@ from celery import shared_task
 
 from marketplace.common import clock
 from nodes.services import availability
+from nodes.services.logs import drop_old_logs
 
 
 @shared_task(name="nodes.process_reports")
@@ -24,3 +25,9 @@ def mark_lost_nodes() -> None:
 def keep_report_partitions() -> None:
     """Make the days ahead, drop the old ones."""
     availability.keep_report_partitions(now=clock.now())
+
+
+@shared_task(name="nodes.drop_old_logs")
+def drop_old_logs_task() -> None:
+    """Forget what workloads wrote long ago."""
+    drop_old_logs(now=clock.now())

@@ -90,6 +90,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "orders/<str:order_id>/cancel/": _ORDER,
     "leases/<str:lease_id>/": _LEASE,
     "leases/<str:lease_id>/end/": _LEASE,
+    "leases/<str:lease_id>/logs/": _LEASE,
     "leases/<str:lease_id>/telemetry/": _LEASE,
     "leases/<str:lease_id>/usage/": _LEASE,
     "nodes/<str:public_id>/": _NODE,

@@ -10,10 +10,11 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from marketplace.accounts.models import Firm
-from marketplace.common.errors import NotFound
+from marketplace.common.errors import NotAllowed, NotFound
 from marketplace.leases.models import Lease
 from marketplace.leases.states import LeaseState
-from nodes.models import Assignment
+from nodes.models import Assignment, AssignmentLog
+from nodes.selectors import log_of
 
 
 def lease_for_update(lease_id: int | None = None, *, public_id: str | None = None) -> Lease:
@@ -40,6 +41,13 @@ def lease_of(firm: Firm, public_id: str) -> Lease:
     if lease is None:
         raise NotFound
     return lease
+
+
+def buyers_log(lease: Lease, firm: Firm) -> AssignmentLog | None:
+    """What the workload wrote last; NotAllowed for its seller."""
+    if lease.buyer_id != firm.pk:
+        raise NotAllowed("only the buyer sees what the workload writes", code="not_the_buyer")
+    return log_of(lease.public_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from marketplace.common.api import MoneyShape, PageQuery, money_json
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import Access
 from marketplace.leases.states import LeaseState
+from nodes.agent.protocol import LOG_LENGTH_MAX
+from nodes.models import AssignmentLog
 
 MS_PER_SECOND = 1000
 
@@ -60,6 +62,13 @@ class UsageShape(serializers.Serializer[Lease]):
     formula = serializers.CharField()
 
 
+class LogShape(serializers.Serializer[AssignmentLog]):
+    """The last of what a workload wrote."""
+
+    text = serializers.CharField(help_text=f"at most {LOG_LENGTH_MAX} characters, both streams")
+    observed_at = serializers.DateTimeField(allow_null=True)
+
+
 def lease_json(lease: Lease, firm: Firm, access: Access | None) -> dict[str, Any]:
     """A lease as one of its two parties sees it; only the buyer gets the way in."""
     is_buyer = lease.buyer_id == firm.pk
@@ -102,3 +111,8 @@ def usage_json(lease: Lease) -> dict[str, Any]:
         "fee_basis_points": lease.fee_basis_points,
         "formula": "charged = floor(price per GPU-hour × gpu_ms / 3 600 000), in micros",
     }
+
+
+def log_json(log: AssignmentLog | None) -> dict[str, Any]:
+    """What a workload wrote last; nothing yet is an empty text."""
+    return {"text": log.text if log else "", "observed_at": log.at if log else None}

@@ -14,8 +14,16 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.api import paged, parse_query, take_page
-from marketplace.leases.selectors import access_of, accesses_of, lease_of, leases_of
-from marketplace.leases.serializers import LeaseQuery, LeaseShape, UsageShape, lease_json, usage_json
+from marketplace.leases.selectors import access_of, accesses_of, buyers_log, lease_of, leases_of
+from marketplace.leases.serializers import (
+    LeaseQuery,
+    LeaseShape,
+    LogShape,
+    UsageShape,
+    lease_json,
+    log_json,
+    usage_json,
+)
 from marketplace.leases.services.ending import end_by_buyer
 from marketplace.leases.telemetry import lease_series
 from nodes.serializers import SeriesQuery, TelemetryShape
@@ -65,6 +73,15 @@ class LeaseUsageView(APIView):
     @extend_schema(responses=UsageShape)
     def get(self, request: Request, lease_id: str) -> Response:
         return Response(usage_json(lease_of(caller_of(request).firm, lease_id)))
+
+
+class LeaseLogsView(APIView):
+    """The last of what the buyer's workload wrote; no other party sees it."""
+
+    @extend_schema(responses=LogShape)
+    def get(self, request: Request, lease_id: str) -> Response:
+        firm = caller_of(request).firm
+        return Response(log_json(buyers_log(lease_of(firm, lease_id), firm)))
 
 
 class LeaseTelemetryView(APIView):

@@ -15,6 +15,7 @@ from nodes.agent.protocol import (
     BODY_BYTES_MAX,
     REPORTS_PER_POST_MAX,
     Inventory,
+    LogTail,
     ProtocolError,
     Report,
     ReportReply,
@@ -76,6 +77,7 @@ class Conversation:
         self._reports = Line(backoff())
         self._known_inventory = ""
         self._inventory_wanted = True
+        self._logs: dict[str, LogTail] = {}  # not spooled: they prove nothing, and the next change says all again
         self.interval_ms = INTERVAL_MS
 
     @property
@@ -93,6 +95,8 @@ class Conversation:
             self._spool.add(report)
         self._spool.add_acks(self._leases.drain_acks(now))
         self._signed.attempt(self._send_acks, now)
+        self._logs |= {tail.assignment: tail for tail in self._leases.drain_logs()}
+        self._signed.attempt(self._send_logs, now)
 
     def _send_inventory(self, inventory: Inventory, digest: str) -> None:
         if not self._inventory_wanted and digest == self._known_inventory:
@@ -141,3 +145,13 @@ class Conversation:
                     raise
                 log.error("the server will never take %d acks: %s", len(acks), error)
             self._spool.remove_acks(mark)
+
+    def _send_logs(self) -> None:
+        for assignment, tail in list(self._logs.items()):
+            try:
+                self._link.send_log(tail)
+            except Refused as error:
+                if not error.is_final:
+                    raise
+                log.error("the server will never take the log of %s: %s", assignment, error)
+            del self._logs[assignment]

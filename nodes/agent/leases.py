@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nacl.signing import VerifyKey
 
 from nodes.agent.commands import BadCommand, Fence, StaleCommand, verified
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, Phase, SignedCommand
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase, SignedCommand
 from nodes.agent.state import Heard, StateDir
 from nodes.agent.workloads.api import Workloads
 
@@ -72,6 +72,10 @@ class Leases:
     def is_lease_pid(self, pid: int) -> bool:
         """Whether a process belongs to a lease."""
         return self._workloads.is_lease_pid(pid)
+
+    def drain_logs(self) -> list[LogTail]:
+        """What workloads wrote last, of those where it changed since the last call."""
+        return self._workloads.drain_logs()
 
     def drain_acks(self, now: int) -> list[Ack]:
         """Acks since the last call, stamped with this run, a rising number and the time."""

@@ -14,6 +14,7 @@ from nodes.agent.protocol import (
     ACKS_PATH,
     ENROL_PATH,
     INVENTORY_PATH,
+    LOGS_PATH,
     NODE_HEADER,
     REPORTS_PATH,
     SIGNATURE_HEADER,
@@ -23,6 +24,7 @@ from nodes.agent.protocol import (
     EnrolReply,
     EnrolRequest,
     Inventory,
+    LogTail,
     Report,
     ReportBatch,
     ReportReply,
@@ -92,6 +94,10 @@ class Link:
     def send_acks(self, acks: Sequence[Ack]) -> None:
         """What became of assignments, signed: acks are what leases are billed by."""
         self._signed(ACKS_PATH, encode(AckBatch(acks=list(acks))))
+
+    def send_log(self, tail: LogTail) -> None:
+        """The last of what a workload wrote, signed."""
+        self._signed(LOGS_PATH, encode(tail))
 
     def close(self) -> None:
         self._server.close()

@@ -23,6 +23,7 @@ ENROL_PATH = "/agent/v1/enrol"
 INVENTORY_PATH = "/agent/v1/inventory"
 REPORTS_PATH = "/agent/v1/reports"
 ACKS_PATH = "/agent/v1/acks"
+LOGS_PATH = "/agent/v1/logs"
 
 # Headers of a signed request (inventory and acks); the signature is base64 of Ed25519 over `signing_input`.
 NODE_HEADER = "X-Fallow-Node"
@@ -32,6 +33,7 @@ TIMESTAMP_HEADER = "X-Fallow-Timestamp"
 REPORTS_PER_POST_MAX = 100
 CARDS_PER_NODE_MAX = 64
 BODY_BYTES_MAX = 256 * 1024
+LOG_LENGTH_MAX = 8 * 1024  # characters
 
 # One card's sample is an array in this order, one array per card in the order of the inventory.
 CARD_FIELDS = (
@@ -275,6 +277,14 @@ class AckBatch:
 
     acks: list[Ack]
     version: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """The last of what a workload wrote, for its buyer; the body of a signed POST, sent when it has changed."""
+
+    assignment: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

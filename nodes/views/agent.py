@@ -16,11 +16,12 @@ from marketplace.common.addresses import client_address
 from marketplace.common.errors import Invalid
 from marketplace.common.rate import EnrolBucket
 from nodes.agent import protocol
-from nodes.agent.protocol import AckBatch, EnrolRequest, Inventory, ProtocolError
+from nodes.agent.protocol import AckBatch, EnrolRequest, Inventory, LogTail, ProtocolError
 from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
 from nodes.services.assignments import record_acks
 from nodes.services.enrolment import enrol
 from nodes.services.inventory import record_inventory
+from nodes.services.logs import record_log
 
 Message = TypeVar("Message")
 
@@ -62,6 +63,18 @@ class AcksView(APIView):
     def post(self, request: Request) -> Response:
         batch = _decode(AckBatch, limited_body(request))
         record_acks(node=node_of(request), acks=batch.acks, now=clock.now())
+        return Response(status=204)
+
+
+class LogView(APIView):
+    """What a workload wrote last; a later one takes its place."""
+
+    authentication_classes = [NodeSignature]
+    permission_classes = [IsNode]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        record_log(node=node_of(request), tail=_decode(LogTail, limited_body(request)), now=clock.now())
         return Response(status=204)
 
 

@@ -226,6 +226,7 @@ def test_a_buyers_command_that_ends_is_workload_exited(engine: PodmanEngine, ope
     failed = acks.wait(Phase.FAILED)
     assert failed.reason is FailureReason.WORKLOAD_EXITED
     assert "exit code 7" in (failed.detail or "")
+    assert "done" in manager.drain_logs()[-1].text.split()
     assert containers(engine) == []
 
 

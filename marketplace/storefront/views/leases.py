@@ -17,7 +17,7 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.leases.models import Lease
-from marketplace.leases.selectors import Access, access_of, lease_of, leases_of
+from marketplace.leases.selectors import Access, access_of, buyers_log, lease_of, leases_of
 from marketplace.leases.services.ending import end_by_buyer
 from marketplace.leases.states import LIVE, EndReason, LeaseState
 from marketplace.storefront.http import firm_page, newest_first
@@ -72,6 +72,7 @@ def lease_page(request: HttpRequest, caller: Caller, lease_id: str) -> HttpRespo
         "may_end": is_buyer and Scope.TRADE in caller.scopes and lease.state in LIVE - {LeaseState.ENDING},
         "earliest_end_at": _earliest_end(lease),
         "access": _way_in(lease, access) if is_buyer else None,
+        "log": buyers_log(lease, caller.firm) if is_buyer else None,
     }
     response = render(request, "storefront/buy/lease.html", context)
     if request.headers.get("HX-Request") and request.GET.get("seen") != lease.state:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from nodes.agent.config import Config
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail
 
 # MiB in use on a card by its UUID as of the last sample; None when the card or its reading is unknown.
 MemoryUsed = Callable[[str], int | None]
@@ -38,6 +38,9 @@ class Workloads(Protocol):
 
     def drain_acks(self) -> list[Ack]:
         """Acks since the last call, oldest first; the caller now owns their delivery."""
+
+    def drain_logs(self) -> list[LogTail]:
+        """What workloads wrote last, of those where it changed since the last call."""
 
     def is_lease_pid(self, pid: int) -> bool:
         """Whether a process of the host belongs to a lease; called for each process on a card, so it is cheap."""

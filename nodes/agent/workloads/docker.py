@@ -93,10 +93,10 @@ class DockerRuntime:
 
     def logs(self, container: str) -> str:
         try:
-            query = {"stdout": "true", "stderr": "true", "tail": "20"}
+            query = {"stdout": "true", "stderr": "true", "tail": "200"}
             return _demultiplexed(self.engine.raw("GET", f"/containers/{container}/logs", query=query))
-        except EngineError as error:
-            return error.message
+        except EngineError:
+            return ""
 
     def disk_used_mib(self, container: str) -> int | None:
         filters = json.dumps({"id": [container]})

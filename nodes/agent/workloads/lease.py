@@ -9,7 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, WorkloadSpec
+from nodes.agent.protocol import (
+    LOG_LENGTH_MAX,
+    Ack,
+    AssignmentCommand,
+    FailureReason,
+    LogTail,
+    Phase,
+    WorkloadSpec,
+)
 from nodes.agent.workloads.access import prepare_access
 from nodes.agent.workloads.bundle import build_bundle
 from nodes.agent.workloads.openssh import Ed25519Key
@@ -37,6 +45,7 @@ class Host:
     settings: Settings
     store: LeaseStore
     emit: Callable[[Ack], None]
+    keep_log: Callable[[LogTail], None]
     make_room: Callable[[AssignmentCommand], None]  # stops older epochs on these cards; raises RuntimeFailure
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)  # from the look for room to the container
 
@@ -56,6 +65,7 @@ class LeaseRun:
         self._gpus_seen: list[str] = sorted(adopted.epochs) if adopted else []
         self._progress = -1
         self._announced = False
+        self._log = ""
         self._thread = threading.Thread(target=self._run, name=f"lease {self.command.lease}", daemon=True)
 
     @property
@@ -179,7 +189,7 @@ class LeaseRun:
             if container.address and _greets(container.address, container.ssh_port):
                 return
             if time.monotonic() > deadline:
-                said = self._host.runtime.logs(container.id)
+                said = self._host.runtime.logs(container.id).strip()[-300:]
                 raise RuntimeFailure(FailureReason.INTERNAL, f"no sshd answers in the container: {said}")
             self._stop.wait(0.1)
 
@@ -196,7 +206,7 @@ class LeaseRun:
     # ---- while it runs
 
     def _watch(self) -> None:
-        next_disk_check = time.monotonic()
+        next_disk_check = next_log = time.monotonic()
         while not self._stop.is_set():
             container = self._inspect_running()
             if self._adopted is not None:
@@ -207,6 +217,9 @@ class LeaseRun:
             if time.monotonic() >= next_disk_check:
                 self._check_disk()
                 next_disk_check = time.monotonic() + self._host.settings.disk_check_seconds
+            if time.monotonic() >= next_log:
+                self._keep_log()
+                next_log = time.monotonic() + self._host.settings.log_seconds
             self._stop.wait(self._host.settings.watch_seconds)
         raise Stopped
 
@@ -243,6 +256,12 @@ class LeaseRun:
         if used is not None and limit is not None and used > limit:
             raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"{used} MiB written, {limit} MiB is the limit")
 
+    def _keep_log(self) -> None:
+        text = self._host.runtime.logs(self.record.container)[-LOG_LENGTH_MAX:]
+        if text and text != self._log:
+            self._log = text
+            self._host.keep_log(LogTail(self.command.assignment, text))
+
     # ---- down
 
     def _take_down(self, phase: Phase, reason: FailureReason | None, detail: str | None) -> None:
@@ -267,6 +286,7 @@ class LeaseRun:
             try:
                 if self.record.container:
                     self._host.runtime.stop(self.record.container, grace)
+                    self._keep_log()
                 self._host.runtime.remove(self.record.container, self.command.lease)
                 return
             except RuntimeFailure as failure:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, Phase
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
 from nodes.agent.workloads.lease import Host, LeaseRun
 from nodes.agent.workloads.runtime import Container, Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import Settings
@@ -28,11 +28,12 @@ class LeaseManager:
         self._runtime = runtime
         self._on_change = on_change
         self._store = LeaseStore(settings.folder / "leases")
-        self._host = Host(runtime, settings, self._store, self._emit, self._make_room)
+        self._host = Host(runtime, settings, self._store, self._emit, self._keep_log, self._make_room)
         self._lock = threading.RLock()
         self._runs: dict[str, LeaseRun] = {}
         self._ended: dict[str, Ack] = {}
         self._acks: list[Ack] = []
+        self._logs: dict[str, LogTail] = {}
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply."""
@@ -69,6 +70,12 @@ class LeaseManager:
         with self._lock:
             acks, self._acks = self._acks, []
             return acks
+
+    def drain_logs(self) -> list[LogTail]:
+        """What workloads wrote last, of those where it changed since the last call."""
+        with self._lock:
+            logs, self._logs = self._logs, {}
+            return list(logs.values())
 
     def is_lease_pid(self, pid: int) -> bool:
         """Whether a process of the host belongs to a lease."""
@@ -124,6 +131,10 @@ class LeaseManager:
             self._acks.append(ack)
             del self._acks[:-ACKS_KEPT]
         self._on_change()
+
+    def _keep_log(self, tail: LogTail) -> None:
+        with self._lock:
+            self._logs[tail.assignment] = tail
 
     def _repeat(self, ack: Ack) -> None:
         # Without on_change: the answer to a report that was sent for it would bring the same command again.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, Phase
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
 
 
 class NoWorkloads:
@@ -45,6 +45,9 @@ class NoWorkloads:
     def drain_acks(self) -> list[Ack]:
         acks, self._acks = self._acks, []
         return acks
+
+    def drain_logs(self) -> list[LogTail]:
+        return []
 
     def is_lease_pid(self, pid: int) -> bool:
         return False

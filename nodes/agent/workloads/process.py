@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nodes.agent.protocol import FailureReason
+from nodes.agent.protocol import LOG_LENGTH_MAX, FailureReason
 from nodes.agent.workloads.docker import environment
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
 from nodes.agent.workloads.runtime import Container, ContainerPlan, ExecResult, RuntimeFailure
@@ -142,7 +142,7 @@ class ProcessRuntime:
 
     def logs(self, container: str) -> str:
         try:
-            return (self._home(container) / "log").read_text(errors="replace")[-2000:]
+            return (self._home(container) / "log").read_text(errors="replace")[-LOG_LENGTH_MAX:]
         except OSError:
             return ""
 

@@ -108,7 +108,7 @@ class Runtime(Protocol):
         """Every container that carries our label, running or not."""
 
     def logs(self, container: str) -> str:
-        """The last lines that it wrote."""
+        """The last lines that it wrote; nothing when they can't be had."""
 
     def disk_used_mib(self, container: str) -> int | None: ...
 

@@ -32,4 +32,5 @@ class Settings:
     baseline_seconds: float = 60.0
     watch_seconds: float = 2.0
     disk_check_seconds: float = 30.0
+    log_seconds: float = 10.0
     retry_seconds: float = 5.0

@@ -4,7 +4,9 @@ import pytest
 from django.utils.dateparse import parse_datetime
 
 from marketplace.leases.models import Lease
-from nodes.models import Report
+from nodes.agent.protocol import LOG_LENGTH_MAX, LogTail
+from nodes.models import Assignment, AssignmentLog, Report
+from nodes.services.logs import drop_old_logs, record_log
 from tests.market import Market
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +47,34 @@ def test_the_numbers_behind_the_charge_are_shown(market):
     usage = market.buyer.get(f"/api/v1/leases/{lease['id']}/usage/").json()
     assert usage["gpu_ms"] == 115_000
     assert usage["charged"]["amount"] == "0.012777"
+
+
+def test_the_buyer_alone_reads_what_the_workload_wrote_last(market):
+    host = leased(market)
+    lease = Lease.objects.first()
+    url = f"/api/v1/leases/{lease.public_id}/logs/"
+    assert market.buyer.get(url).json() == {"text": "", "observed_at": None}
+    assignment = Assignment.objects.get(holder=lease.public_id)
+    for text in ("epoch 1", "epoch 1\nepoch 2\0"):
+        record_log(node=host.node, tail=LogTail(assignment.public_id, text), now=market.clock.now())
+    other = market.host()
+    record_log(node=other.node, tail=LogTail(assignment.public_id, "forged"), now=market.clock.now())
+    answer = market.buyer.get(url).json()
+    assert answer["text"] == "epoch 1\nepoch 2\N{REPLACEMENT CHARACTER}"
+    assert parse_datetime(answer["observed_at"]) == market.clock.now()
+    refused = market.seller.get(url)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_the_buyer")
+
+
+def test_what_a_workload_wrote_is_forgotten_with_the_reports_of_its_time(market, settings):
+    host = leased(market)
+    assignment = Assignment.objects.first()
+    record_log(node=host.node, tail=LogTail(assignment.public_id, "x" * 10_000), now=market.clock.now())
+    assert len(AssignmentLog.objects.get().text) == LOG_LENGTH_MAX
+    drop_old_logs(now=market.clock.advance(settings.REPORT_DAYS_KEPT * 86_400))
+    assert AssignmentLog.objects.exists()
+    drop_old_logs(now=market.clock.advance(1))
+    assert not AssignmentLog.objects.exists()
 
 
 def test_telemetry_shows_the_leased_card_in_its_time_and_nothing_else(market):

@@ -15,12 +15,14 @@ from nodes.agent.nvml import NvmlReader
 from nodes.agent.protocol import (
     ACKS_PATH,
     INVENTORY_PATH,
+    LOGS_PATH,
     REPORTS_PATH,
     Ack,
     AckBatch,
     FailureReason,
     Inventory,
     LeaseStatus,
+    LogTail,
     Phase,
     ReportBatch,
     decode,
@@ -41,6 +43,7 @@ class RunningLeases:
         self.running = {}
         self.stopped = []
         self.acks = []
+        self.logs = []
 
     def apply(self, wanted):
         if wanted.wanted == "run":
@@ -60,6 +63,10 @@ class RunningLeases:
 
     def statuses(self):
         return [LeaseStatus(each.lease, max(each.epochs.values()), Phase.RUNNING) for each in self.running.values()]
+
+    def drain_logs(self):
+        logs, self.logs = self.logs, []
+        return logs
 
     def drain_acks(self):
         acks, self.acks = self.acks, []
@@ -285,6 +292,26 @@ def test_acks_are_repeated_until_they_are_answered(host, server):
     assert first == second
     host.step(10)
     assert len(acks(server)) == 2
+
+
+def test_a_log_is_kept_until_it_is_taken_and_the_newest_wins(host, server):
+    server.answers[LOGS_PATH] = (503, {}, b"")
+    host.workloads.logs = [LogTail("asg_1", "one")]
+    host.step()
+    server.answers[LOGS_PATH] = (204, {}, b"")
+    host.workloads.logs = [LogTail("asg_1", "one\ntwo"), LogTail("asg_2", "x")]
+    host.step(10)
+    host.step(10)
+    sent = [decode(LogTail, body) for body in server.bodies(LOGS_PATH)]
+    assert sent == [LogTail("asg_1", "one"), LogTail("asg_1", "one\ntwo"), LogTail("asg_2", "x")]
+
+
+def test_a_log_that_will_never_be_taken_is_given_up(host, server):
+    server.answers[LOGS_PATH] = (400, {}, b"")
+    host.workloads.logs = [LogTail("asg_1", "one")]
+    host.step()
+    host.step(10)
+    assert len(server.bodies(LOGS_PATH)) == 1
 
 
 def test_a_service_that_takes_no_acks_does_not_hold_reports_back(host, server):

@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from rest_framework.test import APIClient
 
 from nodes.agent import protocol
-from nodes.models import Node
+from nodes.models import AssignmentLog, Node
 from nodes.services.enrolment import create_enrolment_token
 from nodes.states import NodeState
 from tests.factories import NOON, make_firm
@@ -57,6 +57,20 @@ def test_what_the_node_did_not_sign_is_a_401(host, frozen, what):
     assert answer.status_code == 401
     assert answer["Content-Type"] == "application/problem+json"
     assert answer.json()["code"] == ("clock_skew" if what in {"time", "no headers"} else "bad_signature")
+
+
+def test_a_log_comes_signed_or_not_at_all(host, frozen):
+    key, reply = host
+    body = protocol.encode(protocol.LogTail("asg_unknown", "text"))
+    headers = signed_headers(key, reply.node, protocol.LOGS_PATH, body, NOON)
+    assert post(protocol.LOGS_PATH, body, headers).status_code == 204
+    assert not AssignmentLog.objects.exists()
+    assert post(protocol.LOGS_PATH, body).status_code == 401
+    wrong = b'{"assignment": 1}'
+    assert (
+        post(protocol.LOGS_PATH, wrong, signed_headers(key, reply.node, protocol.LOGS_PATH, wrong, NOON)).status_code
+        == 400
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[[", b'{"token": 1}', b"[" * 100_000])
