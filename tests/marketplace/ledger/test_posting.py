@@ -79,6 +79,27 @@ TAMPERING = {
         INSERT INTO ledger_journal (public_id, ref, code, at, subject, data)
         VALUES ('jrn_x', 'x', 'x', now(), '', '{}'); SET CONSTRAINTS ALL IMMEDIATE
     """,
+    "add a leg after the check": """
+        WITH j AS (INSERT INTO ledger_journal (public_id, ref, code, at, subject, data)
+                   VALUES ('jrn_x', 'x', 'x', now(), '', '{}') RETURNING id)
+        INSERT INTO ledger_entry (journal_id, account_id, currency, amount_micros)
+        SELECT j.id, a.id, 'USD', CASE WHEN a.kind = 'wallet' THEN 5 ELSE -5 END FROM j, ledger_account a;
+        SET CONSTRAINTS ALL IMMEDIATE;
+        INSERT INTO ledger_entry (journal_id, account_id, currency, amount_micros)
+        SELECT j.id, a.id, 'USD', 1000000 FROM ledger_journal j, ledger_account a
+        WHERE j.ref = 'x' AND a.kind = 'wallet'
+    """,
+    "let other tables stand in": """
+        CREATE TEMPORARY TABLE ledger_entry AS SELECT 1 AS id, e.journal_id, e.currency, 0 AS amount_micros
+            FROM public.ledger_entry e WHERE false;
+        CREATE TEMPORARY TABLE ledger_account AS SELECT * FROM public.ledger_account;
+        WITH j AS (INSERT INTO ledger_journal (public_id, ref, code, at, subject, data)
+                   VALUES ('jrn_x', 'x', 'x', now(), '', '{}') RETURNING id),
+        shown AS (INSERT INTO pg_temp.ledger_entry SELECT n, j.id, 'USD', 0 FROM j, generate_series(1, 2) n)
+        INSERT INTO public.ledger_entry (journal_id, account_id, currency, amount_micros)
+        SELECT j.id, a.id, 'USD', -777 FROM j, public.ledger_account a WHERE a.kind = 'wallet';
+        SET CONSTRAINTS ALL IMMEDIATE
+    """,
     "add to an old journal": """
         INSERT INTO ledger_entry (journal_id, account_id, currency, amount_micros)
         SELECT j.id, a.id, 'USD', 5 FROM ledger_journal j, ledger_account a
