@@ -18,9 +18,13 @@ from nodes.selectors import log_of
 
 
 def lease_for_update(lease_id: int | None = None, *, public_id: str | None = None) -> Lease:
-    """The lease, locked until the end of the transaction; NotFound when there is none."""
+    """The lease and its order, locked until the end of the transaction; NotFound when there is none.
+
+    The order too, because what its escrow must hold depends on all of its leases. Accounts are locked after it.
+    """
     wanted = Q(pk=lease_id) if lease_id is not None else Q(public_id=public_id)
-    lease = Lease.objects.select_for_update(of=("self",)).select_related("order", "node").filter(wanted).first()
+    locked = Lease.objects.select_for_update(of=("self", "order")).select_related("order", "node")
+    lease = locked.filter(wanted).first()
     if lease is None:
         raise NotFound
     return lease

@@ -44,6 +44,7 @@ class EndReason(models.TextChoices):
     CARD_UNHEALTHY = "card_unhealthy", "A card became unhealthy"
 
 
+BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED})
 BROKEN_BY_HOST = frozenset(
     {
         EndReason.OWNER_RECLAIMED,

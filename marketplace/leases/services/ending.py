@@ -14,15 +14,13 @@ from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update, lease_of
-from marketplace.leases.services.escrow import release_unneeded_escrow
-from marketplace.leases.states import NOT_YET_USABLE, EndReason, LeaseState
+from marketplace.leases.services.escrow import may_reopen, release_unneeded_escrow
+from marketplace.leases.states import LIVE, NOT_YET_USABLE, EndReason, LeaseState
 from marketplace.orders.services.closing import reopen_order
 from nodes.models import Assignment
 from nodes.services.assignments import forget_ports, revoke
 from nodes.services.claims import shorten_claims
 from nodes.states import Seen
-
-BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED})
 
 
 @transaction.atomic
@@ -63,9 +61,10 @@ def end_lease(*, lease: Lease, reason: EndReason, now: datetime, actor: str = "s
 
 @transaction.atomic
 def fail_lease(*, lease: Lease, reason: EndReason, now: datetime, actor: str = "system", detail: str = "") -> None:
-    """End a lease that was never usable: nothing is charged.
+    """End a locked lease that was never usable: nothing is charged.
 
-    Unless it was the buyer's doing the order goes back into the book, without this node.
+    When it was the last of its order, and the buyer ended none and could use none, the order goes back into the book,
+    without their nodes.
     """
     transition(
         lease,
@@ -80,9 +79,10 @@ def fail_lease(*, lease: Lease, reason: EndReason, now: datetime, actor: str = "
         deadline_at=None,
     )
     revoke(holder=lease.public_id, now=now)
-    is_all = not Lease.objects.filter(order=lease.order).exclude(state=LeaseState.FAILED).exists()
-    if reason not in BUYERS_FAULT and is_all:
-        reopen_order(order=lease.order, without_node=lease.node.public_id, now=now)
+    of_order = Lease.objects.filter(order=lease.order)
+    if not of_order.filter(state__in=LIVE).exists() and may_reopen(of_order):
+        nodes = of_order.values_list("node__public_id", flat=True)
+        reopen_order(order=lease.order, without_nodes=nodes, now=now)
     else:
         release_unneeded_escrow(lease=lease, now=now)
 

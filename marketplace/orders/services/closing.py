@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -43,13 +44,13 @@ def fill_order(*, order: Order, now: datetime) -> None:
 
 
 @transaction.atomic
-def reopen_order(*, order: Order, without_node: str, now: datetime) -> None:
-    """Put an order back into the book whose lease failed without the buyer's doing; that node is excluded.
+def reopen_order(*, order: Order, without_nodes: Iterable[str], now: datetime) -> None:
+    """Put an order back into the book whose leases all failed without the buyer's doing; their nodes are excluded.
 
     An order of one round has its second chance; a pinned one can't go elsewhere and ends.
     """
     order = order_for_update(order.pk)
-    exclude = sorted({*order.exclude_nodes, without_node})
+    exclude = sorted({*order.exclude_nodes, *without_nodes})
     transition(order, OrderState.OPEN, now=now, reason="lease_failed", closed_at=None, exclude_nodes=exclude)
     if order.pinned_node or order.expires_at <= now:
         to, reason = OrderState.CANCELLED, OrderReason.OFFER_GONE
