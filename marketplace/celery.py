@@ -19,6 +19,7 @@ BEAT: dict[str, float] = {
     "nodes.keep_report_partitions": 3600.0,
     "nodes.drop_old_logs": 3600.0,
     "leases.advance_leases": 1.0,
+    "leases.activate_leases": 1.0,
     "leases.rate_nodes": 60.0,
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,

@@ -91,6 +91,17 @@ class Card(models.Model):
         indexes = [models.Index(name="card_by_model", fields=["gpu_model", "firm"])]
 
 
+class CardOrder(models.Model):
+    """From `since_at` on a node's reports have its cards in this order. Append-only: money is read by it."""
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="card_orders")
+    since_at = models.DateTimeField()
+    uuids = ArrayField(models.CharField(max_length=64))
+
+    class Meta:
+        indexes = [models.Index(name="card_order_of_node", fields=["node", "-since_at"])]
+
+
 class CardState(models.Model):
     """What a card was doing when it was last decided. `version` grows with every change that the market must see."""
 

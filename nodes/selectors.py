@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 
@@ -15,6 +17,7 @@ from nodes.models import (
     Assignment,
     AssignmentLog,
     Card,
+    CardOrder,
     CardState,
     Claim,
     EnrolmentToken,
@@ -23,16 +26,19 @@ from nodes.models import (
     Node,
     Report,
 )
-from nodes.states import Availability, ClaimKind, NodeState, Wanted
+from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
 
 
-def last_sign_of_life(node: Node) -> datetime:
+def last_sign_of_life(node: Node, *, now: datetime) -> datetime:
     """When the node was last heard, or when we could hear again: our own outage is not a node's silence."""
     heard = node.last_seen_at or node.enrolled_at
-    up_since = IngestClock.objects.values_list("up_since_at", flat=True).first()
-    return max(heard, up_since) if up_since else heard
+    ingest = IngestClock.objects.first()
+    if ingest is None:
+        return heard
+    is_down = now - ingest.beat_at > timedelta(seconds=settings.STALE_SECONDS)
+    return now if is_down else max(heard, ingest.up_since_at)
 
 
 def running_assignment(holder: str) -> Assignment | None:
@@ -55,7 +61,7 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimTimes:
-    """What the claims say of a card: is it leased now, and since when is it free of its last lease."""
+    """Is a card leased now, and since when is it free of its last lease."""
 
     is_leased: bool = False
     free_since: datetime | None = None
@@ -67,18 +73,46 @@ def card_states_of(nodes: Sequence[Node]) -> list[CardState]:
     return list(states.order_by("card_id"))
 
 
-def claim_times(card_ids: Sequence[int], now: datetime) -> dict[int, ClaimTimes]:
-    """The leases of these cards that have begun, of the last day; every asked card is in the answer."""
-    found = dict.fromkeys(card_ids, ClaimTimes())
+def claim_times(cards: Collection[Card], now: datetime) -> dict[int, ClaimTimes]:
+    """By card, what its leases of the last day say. A claim that is over frees no card of a lease that still runs."""
+    found = dict.fromkeys((card.pk for card in cards), ClaimTimes())
     claims = Claim.objects.filter(
-        card_id__in=card_ids, kind=ClaimKind.LEASE, period__overlap=DateTimeTZRange(now - CLAIMS_BACK, now, "[]")
+        card_id__in=found, kind=ClaimKind.LEASE, period__overlap=DateTimeTZRange(now - CLAIMS_BACK, now, "[]")
     )
     for card_id, period in claims.order_by("period").values_list("card_id", "period"):
         if period.upper is None or period.upper > now:
             found[card_id] = ClaimTimes(is_leased=True)
         elif not found[card_id].is_leased:
             found[card_id] = ClaimTimes(free_since=period.upper)
-    return found
+    not_stopped = _uuids_not_stopped({card.node_id for card in cards})
+    return found | {card.pk: ClaimTimes(is_leased=True) for card in cards if card.uuid in not_stopped}
+
+
+def _uuids_not_stopped(node_ids: Collection[int | None]) -> set[str]:
+    assignments = Assignment.objects.filter(node__in=node_ids).exclude(seen=Seen.EXITED)
+    return {uuid for epochs in assignments.values_list("epochs", flat=True) for uuid in epochs}
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where cards stand in a node's reports, at any time."""
+
+    since: list[datetime]
+    uuids: list[list[str]]
+
+    def of(self, card: Card, received_at: datetime) -> int | None:
+        """The card's place in a report that was received then; None when it is not in it."""
+        number = bisect.bisect_right(self.since, received_at) - 1
+        if number < 0:
+            return card.index
+        uuids = self.uuids[number]
+        return uuids.index(card.uuid) if card.uuid in uuids else None
+
+
+def places_of(node_id: int) -> Places:
+    """Every order in which the node ever reported its cards."""
+    orders = CardOrder.objects.filter(node=node_id).order_by("since_at", "pk").values_list("since_at", "uuids")
+    return Places([since for since, _ in orders], [uuids for _, uuids in orders])
 
 
 def report_windows(nodes: Sequence[Node], *, since: datetime) -> dict[int, list[WindowRow]]:

@@ -14,6 +14,7 @@ from listings.services import ListingTerms, create_listing, open_listing
 from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.leases.services.advancing import advance_leases, start_reserved_leases
+from marketplace.leases.services.starting import activate_leases, reachable_leases
 from marketplace.matching.rounds import run_due_round, run_round
 from marketplace.settlement.services import settle_leases
 from tests.conftest import FrozenClock
@@ -93,7 +94,8 @@ class Market:
         now = self.clock.now()
         if run_due_round(now=now):
             start_reserved_leases(now=now)
-        advance_leases(now=now, probe=probe)
+        advance_leases(now=now)
+        activate_leases(lease_ids=reachable_leases(now=now, probe=probe), now=now)
         settle_leases(now=now)
 
     def run_for(self, seconds: int, *hosts: Host, step: int = 5, tick_every: int = 60) -> None:

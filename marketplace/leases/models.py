@@ -44,6 +44,7 @@ class Lease(models.Model):
     fee_basis_points = models.PositiveIntegerField()
     escrow_micros = models.BigIntegerField()  # price × cards × duration: the most that it can cost
     reserved_at = models.DateTimeField()
+    probed_at = models.DateTimeField(null=True)  # when somebody last tried to reach its container
     deadline_at = models.DateTimeField(null=True)  # when its present state ends at the latest
     active_at = models.DateTimeField(null=True)
     ends_at = models.DateTimeField(null=True)

@@ -40,6 +40,7 @@ class EndReason(models.TextChoices):
     FUNDS_EXHAUSTED = "funds_exhausted", "The money was used up"
     START_TIMED_OUT = "start_timed_out", "It did not start in time"
     START_FAILED = "start_failed", "It could not be started"
+    HOST_FAILED = "host_failed", "The host could not keep it running"
     WORKLOAD_FAILED = "workload_failed", "The buyer's image or command failed"
     CARD_UNHEALTHY = "card_unhealthy", "A card became unhealthy"
 
@@ -51,6 +52,7 @@ BROKEN_BY_HOST = frozenset(
         EndReason.NODE_LOST,
         EndReason.START_TIMED_OUT,
         EndReason.START_FAILED,
+        EndReason.HOST_FAILED,
         EndReason.CARD_UNHEALTHY,
     }
 )

@@ -7,11 +7,18 @@ from celery import shared_task
 from marketplace.common import clock
 from marketplace.leases.services.advancing import advance_leases
 from marketplace.leases.services.rating import rate_nodes
+from marketplace.leases.services.starting import activate_leases, reachable_leases
 
 
 @shared_task(name="leases.advance_leases")
 def advance_leases_task() -> None:
     advance_leases(now=clock.now())
+
+
+@shared_task(name="leases.activate_leases")
+def activate_leases_task() -> None:
+    reachable = reachable_leases(now=clock.now())
+    activate_leases(lease_ids=reachable, now=clock.now())
 
 
 @shared_task(name="leases.rate_nodes")

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     dependencies = [("nodes", "0010_what_workloads_wrote_last")]
     operations = [
         migrations.RunSQL(
-            "ALTER FUNCTION fallow_keep_report_partitions(date, int, int) SET search_path = pg_catalog, public, pg_temp",
+            "ALTER FUNCTION fallow_keep_report_partitions(date, int, int) SET search_path = public, pg_temp",
             migrations.RunSQL.noop,
         )
     ]

@@ -102,7 +102,7 @@ def _note_life(node: Node, report: NodeReportState, now: datetime) -> None:
 
 def _decide_cards(nodes: Sequence[Node], now: datetime) -> None:
     states = card_states_of(nodes)
-    claims = claim_times([state.card_id for state in states], now)
+    claims = claim_times([state.card for state in states], now)
     length = max(timedelta(seconds=settings.IDLE_AFTER_SECONDS), GHOST_WINDOW) + WINDOW_SPARE
     windows = report_windows(nodes, since=now - length)
     places = {node.pk: {uuid: place for place, uuid in enumerate(uuids_in_order(node))} for node in nodes}

@@ -16,7 +16,7 @@ from marketplace.common.errors import FieldError, Invalid, NotFound
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, inventory_digest
-from nodes.models import Card, CardState, Claim, IdentityConflict, Node
+from nodes.models import Card, CardOrder, CardState, Claim, IdentityConflict, Node
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -52,6 +52,7 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     uuids = [card.uuid for card in inventory.cards]
     if node.inventory_at is None or uuids != uuids_in_order(node):
         node.inventory_at = now
+        CardOrder.objects.create(node=node, since_at=now, uuids=uuids)
     node.inventory = dataclasses.asdict(inventory)
     node.inventory_digest = inventory_digest(inventory)
     node.runtime = inventory.runtime

@@ -16,6 +16,7 @@ from marketplace.demo.replay.trace import TraceNode, TraceRequest
 from marketplace.demo.replay.world import BEGIN, HOST_KEY, World, highest_concurrency
 from marketplace.leases.models import Lease
 from marketplace.leases.services.advancing import advance_leases, start_reserved_leases
+from marketplace.leases.services.starting import activate_leases, reachable_leases
 from marketplace.ledger.models import Entry
 from marketplace.matching.rounds import run_due_round
 from marketplace.orders.models import Order
@@ -61,7 +62,8 @@ class Replay:
         run_due_round(now=now)
         start_reserved_leases(now=now)
         self.world.start_everything(now)
-        advance_leases(now=now, probe=_answers)
+        advance_leases(now=now)
+        activate_leases(lease_ids=reachable_leases(now=now, probe=_answers, limit=len(batch)), now=now)
         self.seconds_placing += time.monotonic() - began
         active = Lease.objects.filter(state="active", active_at=now).values_list("public_id", flat=True)
         self.world.prove(active, now)
@@ -76,9 +78,9 @@ class Replay:
                 return
             ending = dict(Lease.objects.filter(state="active", ends_at=next_end).values_list("pk", "public_id"))
             self.world.prove(ending.values(), next_end)
-            advance_leases(now=next_end, probe=_answers)
+            advance_leases(now=next_end)
             self.world.stop_everything(next_end)
-            advance_leases(now=next_end, probe=_answers)
+            advance_leases(now=next_end)
             for pk in ending:  # the others' minute by minute would be the same sum in more entries
                 settle_lease(lease_id=pk, now=next_end)
 

@@ -14,7 +14,7 @@ from marketplace.common.errors import DomainError
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update
 from marketplace.leases.services.ending import end_lease, fail_lease, free_cards_of_stopped_leases
-from marketplace.leases.services.starting import Probe, activate_reachable_leases, probe_lease, start_lease
+from marketplace.leases.services.starting import start_lease
 from marketplace.leases.states import NOT_YET_USABLE, EndReason, LeaseState
 from nodes.agent.protocol import BUYER_FAILURES, FailureReason
 from nodes.models import Assignment, CardState
@@ -28,11 +28,10 @@ REASONS = {
 } | dict.fromkeys(BUYER_FAILURES, EndReason.WORKLOAD_FAILED)
 
 
-def advance_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = 500) -> None:
-    """Start what is reserved, activate what answers, end what is over, free what has stopped."""
+def advance_leases(*, now: datetime, limit: int = 500) -> None:
+    """Start what is reserved, end what is over, free what has stopped. Nothing here waits for the network."""
     start_reserved_leases(now=now, limit=limit)
     _each(_starting_with_news(now), _check_starting, now)
-    activate_reachable_leases(now=now, probe=probe, limit=limit)
     _each(_active_with_news(now), _check_active, now)
     free_cards_of_stopped_leases(now=now, limit=limit)
 
@@ -57,13 +56,19 @@ def _starting_with_news(now: datetime) -> QuerySet[Lease]:
 def _active_with_news(now: datetime) -> QuerySet[Lease]:
     """Not every running lease: a tick must cost what happened, and a limit on all of them would forget the youngest."""
     exited = Assignment.objects.filter(holder=OuterRef("public_id"), seen=Seen.EXITED)
-    unhealthy = CardState.objects.filter(
-        card__lease_cards__lease=OuterRef("pk"), availability=Availability.UNHEALTHY, since_at__lte=_grace_ago(now)
-    )
+    unusable = _unusable_cards(now).filter(card__lease_cards__lease=OuterRef("pk"))
+    silent = Q(node__last_seen_at=None) | Q(node__last_seen_at__lte=_grace_ago(now))
     return Lease.objects.filter(
-        Q(ends_at__lte=now) | Q(node__state=NodeState.LOST) | Exists(exited) | Exists(unhealthy),
-        state=LeaseState.ACTIVE,
+        Q(ends_at__lte=now) | silent | Exists(exited) | Exists(unusable), state=LeaseState.ACTIVE
     )
+
+
+def _unusable_cards(now: datetime) -> QuerySet[CardState]:
+    """Unhealthy past grace, or gone from a node that goes on reporting: a silent node's cards are lost with it."""
+    gone = Q(
+        availability=Availability.LOST, card__node__last_seen_at__gt=now - timedelta(seconds=settings.LOST_SECONDS)
+    )
+    return CardState.objects.filter(Q(availability=Availability.UNHEALTHY) | gone, since_at__lte=_grace_ago(now))
 
 
 def _each(leases: QuerySet[Lease], check: Callable[[Lease, datetime], None], now: datetime) -> None:
@@ -98,26 +103,21 @@ def _check_active(lease: Lease, now: datetime) -> None:
         return
     assignment = Assignment.objects.get(holder=lease.public_id)
     if assignment.seen == Seen.EXITED:
-        reason = REASONS.get(
-            FailureReason(assignment.reason or FailureReason.WORKLOAD_EXITED), EndReason.WORKLOAD_FAILED
-        )
+        reason = REASONS.get(FailureReason(assignment.reason or FailureReason.WORKLOAD_EXITED), EndReason.HOST_FAILED)
         end_lease(lease=lease, reason=reason, now=now, detail=assignment.detail or assignment.reason)
-    elif _is_lost_past_grace(lease, now):
+    elif _is_silent_past_grace(lease, now):
         end_lease(lease=lease, reason=EndReason.NODE_LOST, now=now)
-    elif _is_unhealthy_past_grace(lease, now):
+    elif _has_unusable_card(lease, now):
         end_lease(lease=lease, reason=EndReason.CARD_UNHEALTHY, now=now)
 
 
-def _is_lost_past_grace(lease: Lease, now: datetime) -> bool:
-    """Grace counts from the last sign of life, or from when we could hear one again: our own outage ends no lease."""
-    if lease.node.state != NodeState.LOST:
-        return False
-    return last_sign_of_life(lease.node) < _grace_ago(now)
+def _is_silent_past_grace(lease: Lease, now: datetime) -> bool:
+    """In whatever state the node is. Our own outage ends no lease."""
+    return last_sign_of_life(lease.node, now=now) <= _grace_ago(now)
 
 
-def _is_unhealthy_past_grace(lease: Lease, now: datetime) -> bool:
-    states = CardState.objects.filter(card__lease_cards__lease=lease, availability=Availability.UNHEALTHY)
-    return states.filter(since_at__lte=_grace_ago(now)).exists()
+def _has_unusable_card(lease: Lease, now: datetime) -> bool:
+    return _unusable_cards(now).filter(card__lease_cards__lease=lease).exists()
 
 
 def _grace_ago(now: datetime) -> datetime:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from marketplace.events.transitions import WrongState, transition
 from marketplace.leases.models import Lease
@@ -23,7 +24,8 @@ from nodes.services.claims import shorten_claims
 from nodes.states import Seen, Wanted
 
 PROBE_SECONDS = 5.0
-PROBES_AT_ONCE = 8
+PROBES_AT_ONCE = 32
+PROBES_PER_TICK = 64  # so that the slowest tick takes two probes' time
 Probe = Callable[[str, int, str], None]
 """(host, port, host key) → None, or ProbeFailed."""
 
@@ -44,22 +46,30 @@ def start_lease(*, lease_id: int, now: datetime) -> None:
     transition(lease, LeaseState.STARTING, now=now)
 
 
-def activate_reachable_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = 100) -> int:
-    """Begin the paid window of every lease whose container runs and answers; returns how many began.
+def reachable_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = PROBES_PER_TICK) -> list[str]:
+    """The leases whose container runs and answers, by public id.
 
-    The probes go over the network, so they run before and outside any transaction.
+    The probes go over the network, so they run outside any transaction, and apart from the tick that ends leases. Who
+    was probed longest ago is next: containers that hang keep no other waiting for long.
     """
-    waiting = list(_running_assignments(limit))
+    waiting = _next_to_probe(now, limit)
     with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
         answers = list(pool.map(lambda each: _answers(each, probe), waiting))
-    reachable = [each.holder for each, answered in zip(waiting, answers, strict=True) if answered]
-    return sum(_activate(holder, now) for holder in reachable)
+    return [each.holder for each, answered in zip(waiting, answers, strict=True) if answered]
 
 
-def _running_assignments(limit: int) -> list[Assignment]:
-    starting = Lease.objects.filter(state=LeaseState.STARTING).values("public_id")
-    running = Assignment.objects.filter(wanted=Wanted.RUN, seen=Seen.RUNNING, holder__in=starting, reason="")
-    return list(running.exclude(ssh_host_key="").order_by("pk")[:limit])
+def activate_leases(*, lease_ids: Iterable[str], now: datetime) -> int:
+    """Begin the paid window of leases that have just answered; returns how many began."""
+    return sum(_activate(each, now) for each in lease_ids)
+
+
+def _next_to_probe(now: datetime, limit: int) -> list[Assignment]:
+    running = Assignment.objects.filter(wanted=Wanted.RUN, seen=Seen.RUNNING, reason="").exclude(ssh_host_key="")
+    starting = Lease.objects.filter(state=LeaseState.STARTING, public_id__in=running.values("holder"))
+    oldest = starting.order_by(F("probed_at").asc(nulls_first=True), "pk").values_list("public_id", flat=True)
+    chosen = list(oldest[:limit])
+    Lease.objects.filter(public_id__in=chosen).update(probed_at=now)
+    return list(running.filter(holder__in=chosen))
 
 
 def _answers(assignment: Assignment, probe: Probe) -> bool:

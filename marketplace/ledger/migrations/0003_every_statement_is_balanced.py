@@ -6,7 +6,7 @@ from django.db import migrations
 # Each statement of entries sums to zero by itself, so no order of statements and checks can leave anything else.
 POSTED = """
 CREATE OR REPLACE FUNCTION fallow_entries_posted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp AS $$
+SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM posted GROUP BY journal_id, currency HAVING sum(amount_micros) <> 0) THEN
         RAISE EXCEPTION 'these entries are not balanced' USING ERRCODE = 'integrity_constraint_violation';
@@ -29,8 +29,8 @@ BEGIN
 END $$;
 """
 LOOK_THERE_LAST = """
-ALTER FUNCTION fallow_journal_balanced() SET search_path = pg_catalog, public, pg_temp;
-ALTER FUNCTION fallow_lock_accounts(bigint[]) SET search_path = pg_catalog, public, pg_temp;
+ALTER FUNCTION fallow_journal_balanced() SET search_path = public, pg_temp;
+ALTER FUNCTION fallow_lock_accounts(bigint[]) SET search_path = public, pg_temp;
 """
 
 

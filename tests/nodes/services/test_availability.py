@@ -13,7 +13,7 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from marketplace.common.hints import Bell
 from marketplace.events.models import Event
-from nodes.models import CardState, Claim, IngestClock, Node, NodeReportState, Report
+from nodes.models import Assignment, CardState, Claim, IngestClock, Node, NodeReportState, Report
 from nodes.services.availability import keep_report_partitions, mark_lost_nodes, process_reports
 from nodes.services.inventory import record_inventory
 from nodes.states import Availability, ClaimKind, NodeState
@@ -73,6 +73,24 @@ def test_nothing_is_done_twice_and_the_version_grows_only_with_a_change(node):
     busy = states(node)[0]
     assert (busy.version, busy.availability) == (version + 1, Availability.OWNER_USED)
     assert busy.since_at == NOON + timedelta(seconds=10)
+
+
+def test_a_card_whose_lease_has_not_stopped_is_leased_however_its_claim_ended(node):
+    card = states(node)[0].card
+    until = NOON - timedelta(minutes=1)
+    Claim.objects.create(
+        card=card, period=DateTimeTZRange(until - timedelta(hours=1), until), kind=ClaimKind.LEASE, holder="lse_1"
+    )
+    assignment = Assignment.objects.create(
+        node=node, holder="lse_1", wanted="stop", seen="stopping", running_epochs={card.uuid: 1},
+        epochs={card.uuid: 2}, payload="", signature="", created_at=until - timedelta(hours=1),
+    )  # fmt: skip
+    tick()
+    assert states(node)[0].availability == Availability.LEASED
+    Assignment.objects.filter(pk=assignment.pk).update(seen="exited")
+    heard(node, NOON + timedelta(seconds=5), 7, [QUIET, BUSY])
+    tick(NOON + timedelta(seconds=5))
+    assert states(node)[0].availability == Availability.IDLE
 
 
 def test_a_claim_makes_a_card_leased_and_its_end_gives_it_back_at_once(node):
