@@ -25,13 +25,12 @@ REFUSALS = {
 @transaction.atomic
 def decide_lease(buyer: Firm, *, now: datetime) -> ComplianceDecision:
     """May the firm lease? The answer is kept; call it outside the transaction that a refusal undoes."""
-    inquiry = Inquiry(
-        deal=Deal.LEASE,
-        headquarters_country=buyer.headquarters_country,
-        ultimate_parent_country=buyer.ultimate_parent_country,
-        intended_use=buyer.intended_use,
-    )
-    return _record(buyer, inquiry, now)
+    return _record(buyer, _lease_inquiry(buyer), now)
+
+
+def may_lease(firm: Firm, *, now: datetime) -> bool:
+    """What `decide_lease` would answer, with no record: for the book, which asks again in every round."""
+    return _decide(_lease_inquiry(firm), now).outcome is Outcome.ALLOW
 
 
 def require_allowed(decision: ComplianceDecision) -> None:
@@ -59,9 +58,21 @@ def current_ruleset() -> Ruleset:
     return read_ruleset(rule_text())
 
 
+def _lease_inquiry(firm: Firm) -> Inquiry:
+    return Inquiry(
+        deal=Deal.LEASE,
+        headquarters_country=firm.headquarters_country,
+        ultimate_parent_country=firm.ultimate_parent_country,
+        intended_use=firm.intended_use,
+    )
+
+
+def _decide(inquiry: Inquiry, now: datetime) -> Decision:
+    return decide(inquiry, on=now.astimezone(UTC).date(), ruleset=current_ruleset())
+
+
 def _record(firm: Firm, inquiry: Inquiry, now: datetime) -> ComplianceDecision:
-    on = now.astimezone(UTC).date()
-    made = decide(inquiry, on=on, ruleset=current_ruleset())
+    made = _decide(inquiry, now)
     table, _ = RuleTable.objects.get_or_create(
         version=made.ruleset_version, defaults={"text": rule_text(), "first_used_at": now}
     )
@@ -70,7 +81,7 @@ def _record(firm: Firm, inquiry: Inquiry, now: datetime) -> ComplianceDecision:
         deal=inquiry.deal.value,
         outcome=made.outcome.value,
         rule_ids=list(made.rule_ids),
-        inputs=inputs_of(inquiry, on),
+        inputs=inputs_of(inquiry, now.astimezone(UTC).date()),
         input_hash=made.input_hash,
         table=table,
         at=now,

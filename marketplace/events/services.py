@@ -33,6 +33,11 @@ def record_event(
     )
 
 
+def is_remembered(*, firm_id: int, key: str | None) -> bool:
+    """Whether something was made with this key before."""
+    return bool(key) and IdempotencyKey.objects.filter(firm_id=firm_id, key=key).exists()
+
+
 def once(*, firm_id: int, key: str | None, body: Any, now: datetime, make: Callable[[], str]) -> tuple[str, bool]:
     """Run `make` at most once per key, in one transaction with the memory of it.
 

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Max, Q
 
 from listings.models import CapacityListing
 from listings.supply import AskSupply, open_supply
+from marketplace.accounts.models import Firm
 from marketplace.book.models import InboxMessage, MessageKind, Round, Trade
 from marketplace.common.errors import Conflict
+from marketplace.compliance.services import decide_lease, may_lease
 from marketplace.leases.services.reserving import Terms, reserve_lease
 from marketplace.matching.engine import clear
 from marketplace.matching.hashes import input_hash, output_hash
@@ -29,6 +31,7 @@ from nodes.models import Node
 
 log = logging.getLogger(__name__)
 MESSAGES_PER_ROUND_MAX = 256
+REFUSED = (Conflict, IntegrityError, DataError)  # what one order can bring upon a whole round
 ROUND_LOCK = 0x46414C4C4F57  # one matcher writes at a time, wherever it runs
 
 
@@ -62,12 +65,12 @@ def run_round(*, now: datetime) -> Round:
     for _ in range(2):
         try:
             return _round(now=now, only=None)
-        except (Conflict, IntegrityError) as error:
+        except REFUSED as error:
             log.warning("round undone: %s", error)
     for order in Order.objects.filter(state=OrderState.OPEN).order_by("pk"):
         try:
             _round(now=now, only=order.public_id)
-        except (Conflict, IntegrityError) as error:
+        except REFUSED as error:
             log.error("order %s rejected: %s", order.public_id, error)
             close_order(order=order, to=OrderState.REJECTED, reason=OrderReason.NOT_MATCHABLE, now=now)
     return _round(now=now, only=None)
@@ -96,17 +99,18 @@ def _round(*, now: datetime, only: str | None) -> Round:
 
 
 def _read(now: datetime, only: str | None) -> Inputs:
-    messages, new = _number_messages()
+    messages, new = _number_messages(only)
     _cancel_and_expire(messages, now)
-    open_orders = Order.objects.filter(state=OrderState.OPEN).exclude(seq=None).select_related("firm")
-    orders = {order.public_id: order for order in open_orders if only in (None, order.public_id)}
+    orders = _allowed_orders(only, now)
     supply = open_supply(now=now, gpus=_asked_for(orders.values()))
+    sellers = Firm.objects.in_bulk({ask.seller_pk for ask in supply})
+    allowed = {pk for pk, firm in sellers.items() if may_lease(firm, now=now)}
     return Inputs(
         messages=messages,
         orders=orders,
         supply={ask.key: ask for ask in supply},
         bids=[bid_from(order, new=new) for order in orders.values()],
-        asks=[ask_from(ask, new=new) for ask in supply],
+        asks=[ask_from(ask, new=new) for ask in supply if ask.seller_pk in allowed],
         fingerprint=supply_fingerprint(supply),
     )
 
@@ -116,10 +120,27 @@ def _asked_for(orders: Iterable[Order]) -> set[str]:
     return {gpu for order in orders for gpu in order.gpus}
 
 
-def _number_messages() -> tuple[list[InboxMessage], set[str]]:
-    """Give the waiting messages their numbers. Returns them and what is new: a reopened order keeps its age."""
+def _allowed_orders(only: str | None, now: datetime) -> dict[str, Order]:
+    """The open orders of firms with which the rules of today allow a lease; the others end with their money back."""
+    open_orders = Order.objects.filter(state=OrderState.OPEN).exclude(seq=None).select_related("firm").order_by("pk")
+    asked = {order.public_id: order for order in open_orders if only in (None, order.public_id)}
+    refused = {firm for firm in {order.firm for order in asked.values()} if not may_lease(firm, now=now)}
+    for firm in refused:
+        decide_lease(firm, now=now)
+    for order in asked.values():
+        if order.firm in refused:
+            close_order(order=order, to=OrderState.REJECTED, reason=OrderReason.NOT_ALLOWED, now=now)
+    return {key: order for key, order in asked.items() if order.firm not in refused}
+
+
+def _number_messages(only: str | None) -> tuple[list[InboxMessage], set[str]]:
+    """Give the waiting messages their numbers. Returns them and what is new: a reopened order keeps its age.
+
+    When the round goes bid by bid, only the bid's own: who sees its number knows that it has been tried.
+    """
     new: set[str] = set()
-    messages = list(InboxMessage.objects.filter(seq=None).order_by("pk")[:MESSAGES_PER_ROUND_MAX])
+    waiting = InboxMessage.objects.filter(seq=None, **({} if only is None else {"subject": only}))
+    messages = list(waiting.order_by("pk")[:MESSAGES_PER_ROUND_MAX])
     last = InboxMessage.objects.aggregate(last=Max("seq"))["last"] or 0
     for number, message in enumerate(messages, last + 1):
         message.seq = number

@@ -33,6 +33,7 @@ class OrderReason(models.TextChoices):
     OFFER_GONE = "offer_gone", "The offer was taken by somebody else"
     NO_MATCH = "no_match", "Nothing matched at once"
     TIME_OVER = "time_over", "Its time was over"
+    NOT_ALLOWED = "not_allowed", "The rules of this exchange no longer allow it"
     NOT_MATCHABLE = "not_matchable", "The matcher could not carry it out"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from marketplace.common.errors import Conflict
-from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, RelayEndpoint, WorkloadSpec
+from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, RelayEndpoint, WorkloadSpec, decode
 from nodes.command_key import sign_command
 from nodes.models import Assignment, Card, Node, RelayPort
 from nodes.relay_keys import relay_host_key
@@ -73,6 +74,18 @@ def record_acks(*, node: Node, acks: Iterable[Ack], now: datetime) -> None:
             continue
         _apply(assignment, ack, now)
         assignment.save()
+
+
+@transaction.atomic
+def forget_registry_auth(*, holder: str) -> None:
+    """Sign the command anew without the registry's password: what runs need not be pulled again."""
+    assignment = Assignment.objects.select_for_update().filter(holder=holder, wanted=Wanted.RUN).first()
+    if assignment is None:
+        return
+    spec = decode(AssignmentCommand, assignment.payload).spec
+    if spec is not None and spec.registry_auth is not None:
+        _sign(assignment, wanted=Wanted.RUN, spec=replace(spec, registry_auth=None))
+        assignment.save(update_fields=["payload", "signature"])
 
 
 def stopped_at(holder: str) -> datetime | None:

@@ -29,7 +29,7 @@ GRANT USAGE ON SEQUENCE refusals TO PUBLIC;
 CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.duration_seconds = {poison} AND nextval('refusals') <= {times} THEN
-        RAISE EXCEPTION 'refused' USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'refused' USING ERRCODE = '{code}';
     END IF;
     RETURN NEW;
 END $$;
@@ -40,9 +40,10 @@ FORGIVE = "DROP TRIGGER refuse_poison ON leases_lease; DROP FUNCTION refuse_pois
 
 @pytest.fixture
 def refusing(request, transactional_db):
-    """PostgreSQL refuses the lease of the poisoned order as often as the test asks; the owner sees to it."""
+    """PostgreSQL refuses the lease of the poisoned order as often and for what the test asks."""
+    times, code = request.param
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
-        owner.execute(REFUSE.format(poison=POISON_SECONDS, times=request.param))
+        owner.execute(REFUSE.format(poison=POISON_SECONDS, times=times, code=code))
         yield
         owner.execute(FORGIVE)
 
@@ -60,7 +61,7 @@ def waiting(frozen):
     return market, carol
 
 
-@pytest.mark.parametrize("refusing", [1_000], indirect=True)
+@pytest.mark.parametrize("refusing", [(1_000, "check_violation"), (1_000, "numeric_value_out_of_range")], indirect=True)
 def test_the_culprit_is_rejected_and_the_other_trades(refusing, waiting):
     market, carol = waiting
     run_round(now=market.clock.now())
@@ -75,7 +76,7 @@ def test_the_culprit_is_rejected_and_the_other_trades(refusing, waiting):
     call_command("audit_ledger", verbosity=0)
 
 
-@pytest.mark.parametrize("refusing", [1], indirect=True)
+@pytest.mark.parametrize("refusing", [(1, "check_violation")], indirect=True)
 def test_what_passes_at_the_second_try_rejects_nobody(refusing, waiting):
     market, _ = waiting
     rounds = Round.objects.count()

@@ -16,7 +16,7 @@ from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update, lease_of
 from marketplace.leases.services.escrow import may_reopen, release_unneeded_escrow
 from marketplace.leases.states import LIVE, NOT_YET_USABLE, EndReason, LeaseState
-from marketplace.orders.services.closing import reopen_order
+from marketplace.orders.services.closing import forget_order_secrets, reopen_order
 from nodes.models import Assignment
 from nodes.services.assignments import forget_ports, revoke
 from nodes.services.claims import shorten_claims
@@ -85,6 +85,8 @@ def fail_lease(*, lease: Lease, reason: EndReason, now: datetime, actor: str = "
         reopen_order(order=lease.order, without_nodes=nodes, now=now)
     else:
         release_unneeded_escrow(lease=lease, now=now)
+        if not of_order.filter(state__in=NOT_YET_USABLE).exists():
+            forget_order_secrets(order=lease.order)
 
 
 @transaction.atomic

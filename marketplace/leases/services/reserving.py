@@ -15,8 +15,8 @@ from marketplace.events.services import record_event
 from marketplace.leases.models import Lease, LeaseCard
 from marketplace.orders.models import Order
 from nodes.models import Node
-from nodes.services.claims import take_claims
-from nodes.states import ClaimKind
+from nodes.services.claims import CardsTaken, take_claims
+from nodes.states import ClaimKind, NodeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ def reserve_lease(*, order: Order, terms: Terms, now: datetime) -> Lease:
         reserved_at=now,
         deadline_at=now + timedelta(seconds=settings.START_DEADLINE_SECONDS),
     )
+    # The lease's foreign key has locked the node against retirement, so this is how it will stay.
+    if not Node.objects.filter(pk=terms.node.pk, state=NodeState.ONLINE).exists():
+        raise CardsTaken("this node no longer takes leases")
     claims = take_claims(
         cards=terms.card_ids,
         start=terms.claim_start,

@@ -14,12 +14,13 @@ from marketplace.events.transitions import WrongState, transition
 from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update
 from marketplace.leases.services.escrow import release_unneeded_escrow
-from marketplace.leases.states import LeaseState
+from marketplace.leases.states import NOT_YET_USABLE, LeaseState
 from marketplace.orders.models import Order
+from marketplace.orders.services.closing import forget_order_secrets
 from nodes.agent.protocol import WorkloadSpec
 from nodes.models import Assignment, Card
 from nodes.relay.probe import ProbeFailed, probe_now
-from nodes.services.assignments import assign
+from nodes.services.assignments import assign, forget_registry_auth
 from nodes.services.claims import shorten_claims
 from nodes.states import Seen, Wanted
 
@@ -89,6 +90,9 @@ def _activate(holder: str, now: datetime) -> bool:
     except WrongState:
         return False  # it was ended while we looked
     release_unneeded_escrow(lease=lease, now=now)
+    forget_registry_auth(holder=holder)
+    if not Lease.objects.filter(order=lease.order, state__in=NOT_YET_USABLE).exists():
+        forget_order_secrets(order=lease.order)
     shorten_claims(holder=holder, until=ends_at + timedelta(seconds=settings.TURNAROUND_SECONDS))
     return True
 

@@ -37,6 +37,11 @@ def close_order(*, order: Order, to: OrderState, reason: OrderReason, now: datet
     return_surplus(order=order, needed_micros=0, ref=f"surplus:{order.public_id}:{to}", now=now)
 
 
+def forget_order_secrets(*, order: Order) -> None:
+    """The registry's password is not kept for longer than somebody may have to pull."""
+    Order.objects.filter(pk=order.pk).exclude(registry_auth=None).update(registry_auth=None)
+
+
 @transaction.atomic
 def fill_order(*, order: Order, now: datetime) -> None:
     """OPEN → FILLED; its leases exist in the same transaction."""

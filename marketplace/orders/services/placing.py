@@ -17,7 +17,7 @@ from marketplace.book.services import send
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, FieldError, Invalid
 from marketplace.compliance.services import decide_lease, require_allowed
-from marketplace.events.services import once, record_event
+from marketplace.events.services import is_remembered, once, record_event
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
@@ -70,7 +70,8 @@ def place_order_once(
 
     Raises NotAllowed, InsufficientFunds, QuoteStale, Invalid and Unprocessable; nothing is held then.
     """
-    require_allowed(decide_lease(firm, now=now))
+    if not is_remembered(firm_id=firm.pk, key=key):
+        require_allowed(decide_lease(firm, now=now))
     public_id, _ = once(
         firm_id=firm.pk,
         key=key,

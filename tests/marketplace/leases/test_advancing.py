@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from marketplace.leases.models import Lease
 from marketplace.leases.services.advancing import advance_leases
 from marketplace.leases.services.starting import activate_leases, reachable_leases
+from marketplace.orders.models import Order
 from nodes.agent.protocol import FailureReason, Phase
 from nodes.models import Assignment, CardState, IngestClock, Node
 from nodes.relay.probe import ProbeFailed
@@ -146,3 +147,19 @@ def test_the_paid_window_begins_when_the_answer_was_there_not_when_it_was_asked_
     assert activate_leases(lease_ids=reachable, now=answered_at) == 1
     assert Lease.objects.get().active_at == answered_at
     assert activate_leases(lease_ids=reachable, now=market.clock.advance(1)) == 0
+
+
+@pytest.mark.parametrize("fate", ["runs", "fails"])
+def test_the_registrys_password_is_kept_for_no_longer_than_somebody_may_have_to_pull(market, fate):
+    host = market.host(count=1)
+    market.list_cards(host)
+    market.order(registry_auth={"username": "bob", "password": "s3cret-of-bob"})
+    assert Order.objects.get().registry_auth and "s3cret-of-bob" in Assignment.objects.get().payload
+    if fate == "runs":
+        host.run_everything(market.clock.now())
+    else:
+        host.ack(market.clock.now(), Phase.FAILED, reason=FailureReason.IMAGE_DENIED, memory_at_baseline=True)
+    market.tick()
+    assert Lease.objects.get().state == ("active" if fate == "runs" else "failed")
+    assert Order.objects.get().registry_auth is None
+    assert "s3cret-of-bob" not in Assignment.objects.get().payload

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from marketplace.accounts.models import Firm
 from marketplace.leases.models import Lease
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
@@ -43,6 +44,15 @@ def test_the_same_key_places_one_order_and_another_body_is_refused(market):
     assert Order.objects.count() == 1
     other = market.order(key="k1", count=2)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_repeated_order_is_shown_as_it_is_whatever_the_rules_say_by_now(market):
+    first = market.order(key="k1")
+    Firm.objects.filter(pk=market.bob.pk).update(headquarters_country="KP")
+    again = market.order(key="k1")
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    other = market.order(key="k2")
+    assert (other.status_code, other.json()["code"]) == (403, "compliance_block")
 
 
 def test_a_cancelled_order_returns_its_money(market):
