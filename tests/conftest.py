@@ -23,6 +23,7 @@ KEPT_TABLES = (
     "auth_permission",
     "catalogue_gpumodel",
     "catalogue_gpualias",
+    "nodes_relayport",
 )
 EMPTY_EVERY_TABLE = """
 DO $$

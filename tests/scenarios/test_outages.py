@@ -145,6 +145,7 @@ def test_nothing_is_lost_or_doubled_whatever_goes_away(outpost, buyers):
     assert seen[503] > 0
     assert Lease.objects.count() == Order.objects.filter(state="filled").count() == Claim.objects.count() > 0
     call_command("audit_ledger", verbosity=0)
+    call_command("audit_escrow", verbosity=0)
 
 
 def check(firm, buyer: Buyer) -> None:

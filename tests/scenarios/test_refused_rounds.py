@@ -74,6 +74,7 @@ def test_the_culprit_is_rejected_and_the_other_trades(refusing, waiting):
     assert (bobs.available_micros, bobs.reserved_micros) == (100 * USD, 0)
     assert Event.objects.filter(firm_id=market.bob.pk, type="order.rejected", subject=poisoned.public_id).exists()
     call_command("audit_ledger", verbosity=0)
+    call_command("audit_escrow", verbosity=0)
 
 
 @pytest.mark.parametrize("refusing", [(1, "check_violation")], indirect=True)
@@ -85,3 +86,4 @@ def test_what_passes_at_the_second_try_rejects_nobody(refusing, waiting):
     assert (Lease.objects.count(), Claim.objects.count()) == (2, 2)
     assert Round.objects.count() == rounds + 1  # nothing of the refused one is left
     call_command("audit_ledger", verbosity=0)
+    call_command("audit_escrow", verbosity=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from marketplace.leases.models import Lease
 from marketplace.leases.states import BUYERS_FAULT, LIVE, NOT_YET_USABLE, LeaseState
+from marketplace.orders.models import Order
 from marketplace.orders.services.closing import return_surplus
+from marketplace.orders.states import OrderState
 
 
 def release_unneeded_escrow(*, lease: Lease, now: datetime) -> None:
@@ -15,11 +17,15 @@ def release_unneeded_escrow(*, lease: Lease, now: datetime) -> None:
 
     Call it with the order locked. An order that may still go back into the book whole keeps everything for that.
     """
-    leases = list(Lease.objects.filter(order=lease.order))
-    if not may_reopen(leases):
-        needed = sum(each.escrow_micros - each.settled_micros for each in leases if each.state in LIVE)
-        ref = f"surplus:{lease.public_id}:{lease.state}"
-        return_surplus(order=lease.order, needed_micros=needed, ref=ref, now=now)
+    needed = needed_micros(lease.order, list(Lease.objects.filter(order=lease.order)))
+    return_surplus(order=lease.order, needed_micros=needed, ref=f"surplus:{lease.public_id}:{lease.state}", now=now)
+
+
+def needed_micros(order: Order, leases: Collection[Lease]) -> int:
+    """The most that an order with these leases can still cost."""
+    if order.state == OrderState.OPEN or (order.state == OrderState.FILLED and may_reopen(leases)):
+        return order.escrow_micros
+    return sum(lease.escrow_micros - lease.settled_micros for lease in leases if lease.state in LIVE)
 
 
 def may_reopen(leases: Iterable[Lease]) -> bool:

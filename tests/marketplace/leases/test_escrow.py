@@ -8,6 +8,7 @@ from itertools import permutations
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, connections, transaction
 
 from marketplace.leases.models import Lease
@@ -16,6 +17,7 @@ from marketplace.leases.services.ending import end_by_buyer, fail_lease
 from marketplace.leases.states import EndReason
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
+from marketplace.settlement.audit import WrongEscrow, wrong_escrows
 from tests.market import USD, Market
 
 
@@ -57,6 +59,7 @@ def test_two_leases_that_end_at_once_leave_nothing_behind(market):
             time.sleep(0.01)
     ended.join()
     assert money(market) == (100 * USD, 0)
+    call_command("audit_escrow", verbosity=0)
 
 
 def end_from_a_connection_of_its_own(market, lease, begin):
@@ -73,7 +76,7 @@ def somebody_waits():
         return cursor.fetchone()[0] > 0
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_when_every_host_fails_the_order_waits_again_with_all_of_its_money(market):
     hosts, leases = spread(market)
     fail(market, leases[0])
@@ -96,6 +99,7 @@ def test_when_every_host_fails_the_order_waits_again_with_all_of_its_money(marke
     assert list(Lease.objects.order_by("pk").values_list("state", flat=True)) == ["failed"] * 2 + ["ended"] * 2
     assert money(market) == (100 * USD - 2 * 497_916, 0)  # the order is older, so its price counts
     call_command("audit_ledger", verbosity=0)
+    assert wrong_escrows() == []
 
 
 FATES = {
@@ -115,3 +119,17 @@ def test_an_order_of_which_the_buyer_ended_a_part_does_not_come_back(market, fat
         FATES[fate](market, lease)
     assert Order.objects.get().state == "filled"
     assert money(market) == (100 * USD, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_audit_names_the_order_that_holds_too_much_or_too_little(market, capsys):
+    spread(market)
+    order = Order.objects.get()
+    call_command("audit_escrow")
+    assert wrong_escrows() == []
+    Lease.objects.update(state="ended")  # as if somebody had forgotten the money
+    assert wrong_escrows() == [WrongEscrow(order.public_id, USD, 0)]
+    Order.objects.update(state="open", escrow_micros=2 * USD)
+    with pytest.raises(CommandError):
+        call_command("audit_escrow")
+    assert f"{order.public_id} holds 1000000 micros and needs 2000000" in capsys.readouterr().out
