@@ -8,7 +8,9 @@ was near the baseline, its utilisation was low, it was healthy and its owner let
 from __future__ import annotations
 
 import enum
+import functools
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,6 +87,8 @@ UNHEALTHY = {
     Health.RECOVERY_WANTED: "recovery_wanted",
     Health.NVML_STALLED: "nvml_stalled",
 }
+UNUSABLE = Health.LOST | functools.reduce(operator.or_, UNHEALTHY)
+"""A reading with one of these is no reading of a card that could be used."""
 
 
 def availability(samples: Iterable[Sample], facts: CardFacts, policy: IdlePolicy, *, now_ms: int) -> Verdict:
@@ -164,6 +168,8 @@ def _why_not_idle(ordered: Sequence[Sample], facts: CardFacts, policy: IdlePolic
     window = [sample for sample in ordered if sample.observed_ms >= since]
     if not _is_covered(window, since, now_ms, policy):
         return ("not_watched_long_enough",)
+    if any(sample.health & UNUSABLE for sample in window):
+        return ("not_healthy_long_enough",)
     if any(_why_busy(sample, facts, policy) for sample in window):
         return ("not_idle_long_enough",)
     loads = [sample.utilisation_percent for sample in window if sample.utilisation_percent is not None]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,14 +10,13 @@ from django.conf import settings
 
 from marketplace.leases.models import Lease
 from marketplace.settlement.usage import ReportPoint
-from nodes.agent.protocol import CARD_FIELDS, Health, Phase
-from nodes.availability import UNHEALTHY
+from nodes.agent.protocol import CARD_FIELDS, Phase
+from nodes.availability import UNUSABLE
 from nodes.models import Assignment, Report
 from nodes.selectors import places_of
 
 HEALTH = CARD_FIELDS.index("health")
 LATE_REPORTS = timedelta(hours=1)  # how far behind its time of receipt a report can lie and still be read
-NOT_USABLE = Health.LOST | functools.reduce(operator.or_, UNHEALTHY)
 
 
 def report_points(lease: Lease, *, since: datetime, until: datetime) -> list[ReportPoint]:
@@ -73,4 +70,4 @@ def _is_usable(values: Sequence[float], place_of_card: int | None) -> bool:
     place = place_of_card * len(CARD_FIELDS) + HEALTH
     if place >= len(values) or math.isnan(values[place]):
         return False
-    return not int(values[place]) & NOT_USABLE
+    return not int(values[place]) & UNUSABLE

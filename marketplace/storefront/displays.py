@@ -79,6 +79,7 @@ REASONS = {
     "nothing_proves_idleness": "nothing proves that it is idle",
     "not_watched_long_enough": "not watched for long enough yet",
     "not_idle_long_enough": "not idle for long enough yet",
+    "not_healthy_long_enough": "not healthy for long enough yet",
     "utilisation": "it is working",
     "load_without_process": "load without a process",
     "mig_enabled": "MIG is on",

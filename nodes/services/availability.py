@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from marketplace.common.hints import ring
+from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARD_FIELDS, Health
 from nodes.availability import CardFacts, IdlePolicy, Sample, Verdict, availability, learned_baseline
@@ -25,6 +26,7 @@ PARTITION_DAYS_AHEAD = 2
 DECIDED = ["availability", "reasons", "version", "since_at", "observed_at", "baseline_mib", "sample"]
 WIDTH = len(CARD_FIELDS)
 IDLE = Availability.IDLE
+NEWS = {Availability.UNHEALTHY, Availability.LOST, Availability.GHOST, Availability.CONTENDED}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -116,8 +118,23 @@ def _decide_cards(nodes: Sequence[Node], now: datetime) -> None:
         rows = [] if place is None else [row for row in windows[node_id] if len(row.values) == size]
         readings = [(row.observed_at, _reading(row, place or 0)) for row in rows]
         _decide(state, readings, claims[state.card_id], draining[node_id], now)
+    for state in states:
+        _tell_news(state, before[state.pk], now)
     idle_changed = any((before[each.pk] == IDLE) != (each.availability == IDLE) for each in states)
     _write(states, supply_changed=idle_changed)
+
+
+def _tell_news(state: CardState, before: str, now: datetime) -> None:
+    """A card that becomes, or no longer is, what its owner must do something about."""
+    if state.availability != before and {state.availability, before} & NEWS:
+        record_event(
+            firm_id=state.card.firm_id,
+            type=f"card.{state.availability}",
+            subject=state.card.public_id,
+            reason=next(iter(state.reasons), ""),
+            data={"from": before},
+            now=now,
+        )
 
 
 def _decide(

@@ -66,6 +66,12 @@ def test_after_use_the_whole_window_must_pass():
     assert judge(samples).reasons == ("not_idle_long_enough",)
 
 
+def test_after_a_fault_the_whole_window_must_pass():
+    samples = steady()
+    samples[30] = dataclasses.replace(samples[30], health=int(Health.ECC_UNCORRECTED))
+    assert judge(samples).reasons == ("not_healthy_long_enough",)
+
+
 def test_a_card_given_back_clean_by_a_lease_is_idle_at_once():
     samples = steady()
     samples[3:] = [dataclasses.replace(each, memory_used_mib=70_000.0) for each in samples[3:]]

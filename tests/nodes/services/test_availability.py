@@ -13,6 +13,7 @@ from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
 from marketplace.common.hints import Bell
 from marketplace.events.models import Event
+from nodes.agent.protocol import Health
 from nodes.models import Assignment, CardState, Claim, IngestClock, Node, NodeReportState, Report
 from nodes.services.availability import keep_report_partitions, mark_lost_nodes, process_reports
 from nodes.services.inventory import record_inventory
@@ -73,6 +74,26 @@ def test_nothing_is_done_twice_and_the_version_grows_only_with_a_change(node):
     busy = states(node)[0]
     assert (busy.version, busy.availability) == (version + 1, Availability.OWNER_USED)
     assert busy.since_at == NOON + timedelta(seconds=10)
+
+
+def test_its_owner_is_told_when_a_card_breaks_and_when_it_is_well_again(node):
+    tick()
+    card = states(node)[0].card
+    told = Event.objects.filter(subject=card.public_id).exclude(type="card.seen")
+    before = told.count()
+    broken = [*QUIET[:8], float(Health.XID), 79.0]
+    for number, (first, expected) in enumerate(
+        ((broken, "unhealthy"), (broken, "unhealthy"), (QUIET, "owner_used")), 1
+    ):
+        heard(node, NOON + timedelta(seconds=5 * number), 6 + number, [first, BUSY])
+        tick(NOON + timedelta(seconds=5 * number))
+        assert states(node)[0].availability == expected
+    news = list(told.order_by("pk").values_list("type", "reason", "data__from", "firm_id"))[before:]
+    assert [each[:3] for each in news] == [
+        ("card.unhealthy", "critical_xid", "idle"),
+        ("card.owner_used", "not_healthy_long_enough", "unhealthy"),
+    ]
+    assert {each[3] for each in news} == {node.firm_id}
 
 
 def test_a_card_whose_lease_has_not_stopped_is_leased_however_its_claim_ended(node):
