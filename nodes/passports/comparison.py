@@ -12,6 +12,7 @@ from typing import Any
 
 from nodes.passports.findings import MEASURED, tier
 from nodes.passports.health_checks import FATAL_XIDS
+from nodes.passports.identity import HBM_CAPABILITIES
 from nodes.passports.reading import (
     SAME_MEMORY_MIB,
     flag,
@@ -26,7 +27,6 @@ from nodes.passports.reading import (
 IDENTITY = ("uuid", "pci_device_id", "pci_subsystem_id", "serial", "board_part_number", "compute_capability", "vbios")
 REQUIRED = frozenset({"uuid", "pci_device_id"})
 GEMM_PERMILLE = 70  # of the seller's rate, both at the same clock
-HBM_CAPABILITIES = frozenset({"8.0", "9.0", "10.0"})  # ECC has its own cells there and takes no memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,16 @@ Zero is no evidence where the counter does not exist: a GeForce answers zeros fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nodes.passports.reading import flag, number, numbers, part, test_of
+from nodes.agent.passport import is_right_product
+from nodes.passports.reading import flag, number, numbers, part, test_of, text
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
+HEX64 = re.compile(r"[0-9a-f]{64}")
 FATAL_XIDS = frozenset({48, 64, 74, 79, 92, 94, 95, 119})
 # Application faults say nothing about the card.
 HARMLESS_XIDS = frozenset({8, 13, 31, 43, 45, 68, 109})
@@ -80,8 +83,8 @@ def _copies(row: CatalogueRow, test: Mapping[str, Any]) -> Iterator[Finding]:
 def _products(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Finding]:
     test = test_of(body, "gemm")
     measured, expected = number(test, "gflops"), row.fp16_dense_gflops
-    if flag(test, "is_right") is False:
-        yield Finding(Code.WRONG_RESULT, Severity.DISQUALIFYING, {"by": "agent"})
+    if test and not _is_right(body, test):
+        yield Finding(Code.WRONG_RESULT, Severity.DISQUALIFYING, {"by": "gemm"})
     if measured is None or not expected:
         return
     clock, highest = number(test, "sm_clock_mhz"), number(body, "views", "nvml", "sm_clock_max_mhz")
@@ -91,6 +94,14 @@ def _products(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Code.RATE_IMPOSSIBLE, Severity.DISQUALIFYING, evidence)
     elif measured * 1000 < at_clock * GEMM_PERMILLE_MIN:
         yield Finding(Code.COMPUTE_SLOW, Severity.FAULT, evidence)
+
+
+def _is_right(body: Mapping[str, Any], test: Mapping[str, Any]) -> bool:
+    """The entries of the product that were shown, computed again from the nonce."""
+    nonce, digest, side = text(body, "nonce"), text(test, "product_sha256"), number(test, "side")
+    if nonce is None or digest is None or side is None or not HEX64.fullmatch(nonce):
+        return False
+    return is_right_product(bytes.fromhex(nonce), digest, side, numbers(test, "samples"))
 
 
 def _link(body: Mapping[str, Any]) -> Iterator[Finding]:

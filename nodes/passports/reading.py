@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 VIEWS = ("nvml", "driver", "pci", "cuda")
+# The market adds what the node's inventory says, where it knows the card already.
+SOURCES = (*VIEWS, "inventory")
 ECC_SHARE = 16  # ECC on GDDR6 takes a sixteenth of the memory
 SAME_MEMORY_MIB = 64
 
@@ -45,7 +47,7 @@ def numbers(value: Any, *path: str) -> list[int]:
 
 def views_of(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What each independent source said of the card; a source that said nothing is not among them."""
-    return {name: found for name in VIEWS if (found := part(body, "views", name))}
+    return {name: found for name in SOURCES if (found := part(body, "views", name))}
 
 
 def test_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

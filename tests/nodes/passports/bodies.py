@@ -6,8 +6,11 @@ import copy
 from typing import Any
 
 from marketplace.catalogue.factsheet import FACTS, ModelFacts, read_aliases, read_models
+from nodes.agent.passport import entry_of, sampled_places
 from nodes.passports.rows import CatalogueRow
 
+NONCE, SIDE, PRODUCT = b"n" * 32, 32, "ab" * 32
+SHOWN = [entry_of(NONCE, row, column, SIDE) for row, column in sampled_places(NONCE, PRODUCT, SIDE)]
 MODELS = {each.slug: each for each in read_models((FACTS / "gpus.csv").read_text())}
 OTHER_NAMES: dict[str, list[str]] = {}
 for _alias in read_aliases((FACTS / "aliases.csv").read_text(), MODELS):
@@ -52,6 +55,7 @@ def honest_body(slug: str = "rtx-4090", *, role: str = "seller") -> dict[str, An
     rate = 0 if facts.fp16_dense_tflops is None else int(facts.fp16_dense_tflops * 900)
     return copy.deepcopy({
         "role": role,
+        "nonce": NONCE.hex(),
         "agent": {"simulated": False},
         "host": {"hypervisor": False},
         "views": {
@@ -66,7 +70,7 @@ def honest_body(slug: str = "rtx-4090", *, role: str = "seller") -> dict[str, An
         "tests": {
             "memory_truth": {"pages": total * 240, "mismatched_pages": 0},
             "copy_bandwidth": {"device_mb_s": (facts.memory_bandwidth_gb_s or 0) * 920},
-            "gemm": {"gflops": rate, "sm_clock_mhz": 2600, "is_right": True},
+            "gemm": {"gflops": rate, "sm_clock_mhz": 2600, "side": SIDE, "product_sha256": PRODUCT, "samples": SHOWN},
             "pcie_link": {
                 "width_under_load": 16, "width_card": 16, "width_slot": 16, "generation_under_load": 4,
                 "generation_card": 4, "generation_slot": 5, "replays": 0, "seconds": 60,
