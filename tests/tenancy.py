@@ -20,7 +20,7 @@ from tests.market import Market
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Open to everybody: what they name belongs to nobody.
-PUBLIC_ROUTES = {"gpu-models/<slug:slug>/"}
+PUBLIC_ROUTES = {"gpu-models/<slug:slug>/", "passports/<str:public_id>/"}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "nodes/<str:public_id>/retire/": _NODE,
     "nodes/<str:public_id>/telemetry/": _NODE,
     "nodes/enrolment-tokens/<str:public_id>/": _alices(public_id=lambda world: world.token.public_id),
+    "cards/<str:card_id>/passport/": _alices(card_id=lambda world: world.host.cards[0].public_id),
     "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
     "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
 }
@@ -119,6 +120,7 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("delete", "nodes/enrolment-tokens/<str:public_id>/"): frozenset({"fleet"}),
     ("patch", "nodes/<str:public_id>/"): frozenset({"fleet"}),
     ("post", "nodes/<str:public_id>/retire/"): frozenset({"fleet"}),
+    ("post", "passports/verify/"): FREE,
     ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
     ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),
     ("post", "capacity-listings/<str:listing_id>/<str:action>/"): frozenset({"trade", "fleet"}),
