@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -28,6 +28,7 @@ from tests.nodes.builders import card_identity, make_inventory, make_node
 from tests.nodes.passports.bodies import PRODUCT, SIDE, changed, honest_body
 
 UUID = "GPU-6f2c0000-0000-4000-8000-000000000001"
+TESTED = timedelta(minutes=3)
 BOARD = {
     "pci_subsystem_id": "1043:889a",
     "vbios": "95.02.3c.00.01",
@@ -88,5 +89,5 @@ class Measurer:
 
     def measure(self, now: datetime, *changes: tuple[str, Any], role: str = "seller", subject: str = "") -> Passport:
         """Challenge, answer and record."""
-        post = self.answer(self.challenge(now, role, subject), *changes)
+        post = self.answer(self.challenge(now - TESTED, role, subject), *changes)
         return record_passport(node=self.node, post=post, now=now)
