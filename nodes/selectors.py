@@ -265,3 +265,9 @@ def passport_named(file: Mapping[str, Any]) -> Passport | None:
 def is_newest(passport: Passport) -> bool:
     """Whether the card has no later passport."""
     return not Passport.objects.filter(card=passport.card_id, seq__gt=passport.seq).exists()
+
+
+def newest_passport_ids(firm: Firm) -> dict[int, str]:
+    """By card pk, the newest passport of each of the firm's cards that has one."""
+    passports = Passport.objects.filter(card__firm=firm).order_by("card_id", "-seq").distinct("card_id")
+    return dict(passports.values_list("card_id", "public_id"))

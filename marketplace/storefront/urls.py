@@ -11,6 +11,7 @@ from marketplace.storefront.views import (
     offers,
     operator,
     orders,
+    passports,
     style,
     wallet,
 )
@@ -45,6 +46,9 @@ urlpatterns = [
     path("sell/listings/", listings.listings_page, name="listings"),
     path("sell/listings/new/", listings.listing_new, name="listing-new"),
     path("sell/listings/<str:listing_id>/<str:action>/", listings.listing_act, name="listing-act"),
+    path("passports/<str:passport_id>/", passports.passport_page, name="passport"),
+    path("passports/<str:passport_id>/passport.pdf", passports.passport_pdf, name="passport-pdf"),
+    path("passports/<str:passport_id>/passport.json", passports.passport_json_file, name="passport-file"),
     path("wallet/", wallet.wallet_page, name="wallet"),
     path("wallet/statement/", wallet.statement_page, name="statement"),
     path("wallet/deposits/<str:deposit_id>/", wallet.deposit_page, name="deposit"),

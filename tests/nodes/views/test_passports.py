@@ -29,10 +29,11 @@ def post(host, path, message):
     return APIClient().post(path, body, content_type="application/json", headers=headers)
 
 
-def test_an_agent_asks_measures_and_hands_in(host):
+def test_an_agent_asks_measures_and_hands_in(host, frozen):
     answer = post(host, wire.CHALLENGES_PATH, wire.ChallengeRequest(UUID, "seller"))
     assert answer.status_code == 201
     challenge = protocol.decode(wire.SignedChallenge, answer.content)
+    frozen.advance(90)
     answer = post(host, wire.PASSPORTS_PATH, host.answer(challenge))
     assert answer.status_code == 201
     reply = protocol.decode(wire.PassportReply, answer.content)
