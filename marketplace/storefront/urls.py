@@ -56,5 +56,6 @@ urlpatterns = [
     path("operator/", operator.operator_home, name="operator"),
     path("operator/deposits/<str:deposit_id>/confirm/", operator.deposit_confirm, name="deposit-confirm"),
     path("operator/conflicts/<str:conflict_id>/rule/", operator.conflict_rule, name="conflict-rule"),
+    path("operator/identity-changes/<str:change_id>/accept/", operator.identity_accept, name="identity-accept"),
     path("operator/nodes/<str:node_id>/release/", operator.node_release, name="node-release"),
 ]
