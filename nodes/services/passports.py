@@ -33,7 +33,17 @@ from nodes.agent.passport import (
 from nodes.agent.protocol import ProtocolError, decode, encode
 from nodes.models import Card, Claim, ConflictEvidence, IdentityConflict, Node, Passport
 from nodes.passport_key import is_ours, is_signed_by, market_signature, short_code
-from nodes.passports.findings import DECLARED, MEASURED, REQUIRED_TESTS, findings, function_grade, tier
+from nodes.passports.findings import (
+    DECLARED,
+    MEASURED,
+    REQUIRED_TESTS,
+    Code,
+    Finding,
+    Severity,
+    findings,
+    function_grade,
+    tier,
+)
 from nodes.passports.reading import number, part, test_of, text
 from nodes.selectors import catalogue_row
 from nodes.services.passport_history import instant, lease_history
@@ -137,10 +147,9 @@ def judge(card: Card, body: dict[str, Any]) -> Verdict:
     """Findings and grade of a body, against the catalogue's row and what the node's inventory says of the card."""
     known = {name: card.identity[name] for name in ("uuid", "name", "vbios", "compute_capability", "pci_device_id",
              "pci_subsystem_id") if card.identity.get(name)}  # fmt: skip
-    compared = body | {"views": {**part(body, "views"), "inventory": known}}
+    found = findings(catalogue_row(card.gpu_model), body | {"views": {**part(body, "views"), "inventory": known}})
     if settings.SIMULATED_CARDS_COUNT:
-        compared["agent"] = {**part(body, "agent"), "simulated": False}
-    found = findings(catalogue_row(card.gpu_model), compared)
+        found = tuple(Finding(each.code, Severity.NOTE) if each.code is Code.SIMULATED else each for each in found)
     return Verdict(tier(body), function_grade(found, body), [each.json() for each in found])
 
 
