@@ -3,8 +3,6 @@ one transaction, which is undone as a whole when the database refuses."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from marketplace.common.errors import Conflict
 from marketplace.compliance.services import decide_lease, may_lease
 from marketplace.leases.services.reserving import Terms, reserve_lease
 from marketplace.matching.engine import clear
-from marketplace.matching.hashes import input_hash, output_hash
+from marketplace.matching.hashes import input_hash, output_hash, round_hash
 from marketplace.matching.translation import ask_from, bid_from, rules
 from marketplace.matching.values import Ask, Bid, RoundResult
 from marketplace.orders.models import Order
@@ -83,7 +81,7 @@ def supply_fingerprint(supply: Sequence[AskSupply]) -> str:
         + [[card.id, card.version] for card in ask.cards]
         for ask in supply
     )
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    return round_hash(seen)
 
 
 @transaction.atomic
