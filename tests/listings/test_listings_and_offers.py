@@ -59,6 +59,16 @@ def test_cards_of_two_models_on_one_node_are_two_offers_though_their_memory_is_t
     assert Lease.objects.get().lease_cards.get().card == host.cards[1]
 
 
+@pytest.mark.parametrize("said", [2**33, -1, 10**400, 1.5e300, "many", [2**70], {"a": 1}, None, True])
+def test_nothing_that_a_host_says_of_itself_breaks_the_search(market, said):
+    market.list_cards(market.host(inventory={"cpu_count": said, "memory_mib": said, "driver_version": "570"}))
+    market.list_cards(market.host(inventory={"cpu_count": 192, "memory_mib": 2_097_152}))
+    nodes = [offer["node"] for offer in offers(market)["data"]]
+    assert {(node["cpu_count"], node["memory_mib"]) for node in nodes} >= {(192, 2_097_152)}
+    assert len(nodes) == 2
+    assert market.order().status_code == 201
+
+
 def test_an_offer_vanishes_when_the_reports_stop(market):
     market.list_cards(market.host())
     assert offers(market)["data"]
