@@ -46,7 +46,7 @@ SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_ho
 FROM ask a
 JOIN listing l ON l.id = a.listing_id AND l.firm_id = a.firm_id
 JOIN accounts_firm f ON f.id = l.firm_id
-JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining
+JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining AND n.runtime <> 'none'
 JOIN catalogue_gpumodel g ON g.id = a.gpu_model_id
 ORDER BY l.id, n.id, g.id, a.memory_mib, a.is_modified, a.tier
 """
