@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
 
 from listings.models import CapacityListing
 from listings.offers import Offer
-from listings.search import SORTS, TIERS, OfferFilters, Relaxation
+from listings.search import SORTS, OfferFilters, Relaxation
 from listings.services import ListingTerms
-from listings.states import ListingState
+from listings.states import TIERS, ListingState
 from marketplace.book.pricing import worst_case_micros
+from marketplace.common import clock
 from marketplace.common.api import (
     MicrosField,
     MoneyShape,
@@ -31,6 +32,10 @@ FILTER_NAMES = {
 }
 
 
+NOW_WORDS = ("", "now", "null")
+SKEW = timedelta(minutes=1)  # between the buyer's clock and ours
+
+
 class OfferQuery(serializers.Serializer[Any]):
     """Filters of GET /offers/."""
 
@@ -45,8 +50,15 @@ class OfferQuery(serializers.Serializer[Any]):
     tier = serializers.ChoiceField(choices=TIERS, default="declared")
     reliability__gte = RatioField(default=0)
     same_node = serializers.BooleanField(default=True)
+    interruptible = serializers.BooleanField(required=False, allow_null=True, default=None)
+    start_at = serializers.CharField(max_length=40, required=False, allow_blank=True)
     sort = serializers.ChoiceField(choices=[each for name in SORTS for each in (name, f"-{name}")], default="price")
     limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+    cursor = serializers.CharField(max_length=1000, required=False)
+
+    def validate_start_at(self, value: str) -> None:
+        if value not in NOW_WORDS and serializers.DateTimeField().to_internal_value(value) > clock.now() + SKEW:
+            raise serializers.ValidationError("windows ahead are not offered yet: every lease starts now")
 
 
 class PoolShape(StrictSerializer):
@@ -143,6 +155,8 @@ def offer_filters(query: dict[str, Any], *, exclude_firm_pk: int | None) -> Offe
         price_micros_max=query.get("price__lte"),
         tier=query["tier"],
         reliability_basis_points_min=query["reliability__gte"],
+        interruptible=query["interruptible"],
+        same_node=query["same_node"],
         exclude_firm_pk=exclude_firm_pk,
     )
 
@@ -169,24 +183,22 @@ def listing_json(listing: CapacityListing) -> dict[str, Any]:
 
 
 def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = None) -> dict[str, Any]:
-    """An offer as everybody sees it; `total` is for all its cards and the asked duration."""
+    """An offer as everybody sees it; `total` is for all its cards and the asked duration.
+
+    A spread one has no id and several `nodes`: it is ordered by what it is, with `same_node: false`.
+    """
     price, total = offer.price_micros_per_gpu_hour, None
     if duration_seconds:
         total = worst_case_micros(price_micros_per_gpu_hour=price, count=offer.count, duration_seconds=duration_seconds)
     return {
-        "id": offer.token(now),
+        "id": None if offer.parts else offer.token(now),
         "gpu": offer.gpu,
         "gpu_name": offer.gpu_name,
         "count": offer.count,
         "memory_mib": offer.memory_mib,
         "modified": offer.is_modified,
-        "node": {
-            "id": offer.node,
-            "driver_version": offer.driver_version,
-            "cpu_count": offer.cpu_count,
-            "memory_mib": offer.node_memory_mib,
-            "reliability": ratio_json(offer.reliability_basis_points),
-        },
+        "node": None if offer.parts else _node_json(offer),
+        "nodes": [_node_json(part) | {"count": part.count} for part in offer.parts or (offer,)],
         "region": offer.region,
         "country": offer.country,
         "price_per_gpu_hour": money_json(price, offer.currency),
@@ -198,6 +210,16 @@ def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = No
         "max_duration_seconds": offer.duration_seconds_max,
         "available_until": offer.available_until,
         "reclaim_notice_seconds": offer.reclaim_notice_seconds,
+    }
+
+
+def _node_json(offer: Offer) -> dict[str, Any]:
+    return {
+        "id": offer.node,
+        "driver_version": offer.driver_version,
+        "cpu_count": offer.cpu_count,
+        "memory_mib": offer.node_memory_mib,
+        "reliability": ratio_json(offer.reliability_basis_points),
     }
 
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from listings.models import CapacityListing
-from listings.search import all_offers, relaxations, search_offers
+from listings.search import all_offers, place_of, relaxations, search_offers
 from listings.selectors import listing_of, listings_of
 from listings.serializers import (
     COLUMNS,
@@ -30,7 +30,7 @@ from listings.services import change_listing, close_listing, create_listing, ope
 from marketplace.accounts.authentication import Caller, caller_of, require_any
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
-from marketplace.common.api import page, parse, parse_query
+from marketplace.common.api import page, paged, parse, parse_query, take_sorted
 from marketplace.common.errors import NotFound
 from marketplace.common.hints import ring
 
@@ -49,16 +49,11 @@ class OffersView(APIView):
         own = request.auth.firm.pk if isinstance(request.auth, Caller) else None
         filters = offer_filters(query, exclude_firm_pk=own)
         found = search_offers(filters=filters, now=now, sort=query["sort"])
-        shown = found[: query["limit"]]
+        taken = take_sorted(found, query, lambda offer: [query["sort"], *place_of(offer, query["sort"])])
         opened = [] if found else relaxations(offers=all_offers(now=now, exclude_firm_pk=own), filters=filters)
-        return Response(
-            {
-                "data": [offer_json(each, now=now, duration_seconds=query.get("duration_seconds")) for each in shown],
-                "next_cursor": None,
-                "has_more": len(found) > len(shown),
-                "relaxations": [relaxation_json(each, query["currency"]) for each in opened],
-            }
-        )
+        answer = paged(taken, lambda offer: offer_json(offer, now=now, duration_seconds=query.get("duration_seconds")))
+        answer.data["relaxations"] = [relaxation_json(each, query["currency"]) for each in opened]
+        return answer
 
 
 class ListingsView(APIView):

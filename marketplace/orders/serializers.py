@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from listings.states import TIERS
 from marketplace.common.api import MicrosField, MoneyShape, PageQuery, RatioField, StrictSerializer, money_json
 from marketplace.common.money import PRICE_TICK_MICROS
 from marketplace.orders.models import Order
@@ -17,7 +18,6 @@ SSH_KEY = (
     r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com)"
     r" [A-Za-z0-9+/=]{16,2000}( [^\r\n]{0,200})?$"
 )
-TIERS = ("declared", "measured", "attested")
 
 
 class OrderInput(StrictSerializer):

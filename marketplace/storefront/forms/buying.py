@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from listings.offers import Offer
-from listings.search import TIERS, OfferFilters
+from listings.search import OfferFilters
+from listings.states import TIERS
 from marketplace.orders.serializers import COUNT_MAX, SSH_KEY
 from marketplace.storefront.forms.base import PageForm, PriceField
 from marketplace.storefront.names import gpu_names
