@@ -191,7 +191,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["marketplace.accounts.authentication.HasFirm"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["marketplace.common.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "marketplace.common.api.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "marketplace.common.openapi.FallowSchema",
     "DEFAULT_THROTTLE_CLASSES": ["marketplace.common.rate.TokenBucket"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, InterfaceError, OperationalError, models
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, models
 from django.http import Http404, HttpRequest
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.common.errors import (
+    Conflict,
     DomainError,
     FieldError,
     Invalid,
@@ -82,18 +83,33 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             return NotAllowed(str(getattr(error, "detail", error)) or "this is not allowed")
         case exceptions.Throttled():
             return TooMany("too many requests: wait as long as Retry-After says")
+        case exceptions.APIException():
+            domain_error = DomainError(str(error.detail), code=str(error.default_code))
+            domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
+            return domain_error
+    return _uncaught(error)
+
+
+def _uncaught(error: Exception) -> DomainError | None:
+    """What a value does that got further than it should, and what the database says."""
+    match error:
         case DataError():
             log.error("a value got as far as the database", exc_info=error)
             return Invalid("a value is too large or has a character that can't be stored")
+        case IntegrityError():
+            log.error("the database refused a change", exc_info=error)
+            return Conflict("somebody changed this at the same moment: look at it again")
+        case UnicodeEncodeError():
+            log.error("a text got as far as where it is encoded", exc_info=error)
+            return Invalid("a text has half of a character: a lone surrogate")
+        case RecursionError():
+            log.error("a value was nested too deeply", exc_info=error)
+            return Invalid("a value is nested too deeply")
         case OperationalError() | InterfaceError():
             log.error("the database is away", exc_info=error)
             return Unavailable(
                 "the database is away: send the same again, with its Idempotency-Key; nothing is done twice"
             )
-        case exceptions.APIException():
-            domain_error = DomainError(str(error.detail), code=str(error.default_code))
-            domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
-            return domain_error
     return None
 
 
