@@ -10,6 +10,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = ("home", "offers", "sign-in", "sign-up")
 OF_A_FIRM = (
     "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
+    "invitations", "password",
 )  # fmt: skip
 
 
