@@ -26,7 +26,14 @@ from listings.serializers import (
     offer_json,
     relaxation_json,
 )
-from listings.services import change_listing, close_listing, create_listing, open_listing, pause_listing
+from listings.services import (
+    change_listing,
+    close_listing,
+    create_listing,
+    list_at_once,
+    open_listing,
+    pause_listing,
+)
 from marketplace.accounts.authentication import Caller, caller_of, require_any
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
@@ -73,9 +80,9 @@ class ListingsView(APIView):
         require_any(caller, SELLS)
         now = clock.now()
         values = parse(ListingInput, request.data)
-        listing = create_listing(firm=caller.firm, terms=listing_terms(values, now), actor=caller.actor, now=now)
+        make = list_at_once if values["open"] else create_listing
+        listing = make(firm=caller.firm, terms=listing_terms(values, now), actor=caller.actor, now=now)
         if values["open"]:
-            open_listing(firm=caller.firm, public_id=listing.public_id, actor=caller.actor, now=now)
             ring("inbox")
         return Response(listing_json(listing_of(caller.firm, listing.public_id)), status=201)
 

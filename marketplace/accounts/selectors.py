@@ -8,6 +8,11 @@ from marketplace.accounts.models import ApiKey, Firm, Invitation, Membership, Us
 from marketplace.common.errors import NotFound
 
 
+def lock_firm(firm: Firm) -> None:
+    """Let nobody else count the firm's things until the end of the transaction."""
+    Firm.objects.select_for_update(no_key=True).get(pk=firm.pk)
+
+
 def members_of(firm: Firm) -> QuerySet[Membership]:
     """Who works for the firm."""
     return Membership.objects.filter(firm=firm).select_related("user")

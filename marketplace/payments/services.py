@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from marketplace.accounts.models import Firm, User
+from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.events.services import once, record_event
 from marketplace.events.transitions import WrongState, transition
@@ -108,6 +109,7 @@ def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
 
 
 def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+    lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
     deposit = Deposit.objects.create(

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from listings.models import CapacityListing
 from listings.services import close_ended_listings
 from marketplace.catalogue.models import GpuModel
 from marketplace.leases.models import Lease
@@ -139,6 +140,48 @@ def test_a_card_is_listed_once_at_a_time(market):
     assert (response.status_code, response.json()["code"]) == (409, "card_already_listed")
     assert market.seller.post(f"/api/v1/capacity-listings/{first.public_id}/pause/").status_code == 200
     assert new_listing(market, cards=[host.cards[0].public_id]).status_code == 201
+
+
+POOL = {"gpu": "h100-sxm5-80gb"}
+
+
+def test_a_pool_and_what_is_in_the_book_already_do_not_overlap(market):
+    near, far = market.host(), market.host()
+    card, node, elsewhere = near.cards[0].public_id, near.node.public_id, far.node.public_id
+    bodies = {
+        "cards": {"cards": [card]},
+        "everywhere": {"pool": POOL},
+        "here": {"pool": POOL | {"nodes": [node]}},
+        "here and there": {"pool": POOL | {"nodes": [node, elsewhere]}},
+        "there": {"pool": POOL | {"nodes": [elsewhere]}},
+        "another model": {"pool": {"gpu": "rtx-4090"}},
+    }
+    apart = {frozenset({"cards", "there"}), frozenset({"here", "there"})}
+    for first, body in bodies.items():
+        opened = new_listing(market, **body)
+        assert opened.status_code == 201
+        for second, other in bodies.items():
+            answer = new_listing(market, **other)
+            is_apart = frozenset({first, second}) in apart or (first == "another model") != (second == "another model")
+            assert answer.status_code == (201 if is_apart else 409), (first, second)
+            if is_apart:
+                market.seller.post(f"/api/v1/capacity-listings/{answer.json()['id']}/close/")
+            else:
+                assert answer.json()["code"] == "card_already_listed"
+                assert opened.json()["id"] in answer.json()["detail"]
+        market.seller.post(f"/api/v1/capacity-listings/{opened.json()['id']}/close/")
+    assert not CapacityListing.objects.exclude(state="closed").exists()  # a refused one leaves nothing behind
+
+
+def test_a_firm_has_only_so_many_listings(market, settings):
+    settings.OPEN_LISTINGS_MAX = 2
+    hosts = [market.host(count=1) for _ in range(3)]
+    made = [new_listing(market, cards=[host.cards[0].public_id]) for host in hosts]
+    assert [each.status_code for each in made] == [201, 201, 409]
+    assert made[2].json()["code"] == "too_many_listings"
+    market.seller.post(f"/api/v1/capacity-listings/{made[0].json()['id']}/close/")
+    assert new_listing(market, cards=[hosts[2].cards[0].public_id], open=False).status_code == 201
+    assert new_listing(market, cards=[hosts[0].cards[0].public_id], open=False).status_code == 409
 
 
 def test_a_leased_card_cannot_be_listed_by_name(market):

@@ -6,10 +6,11 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 
 from marketplace.leases.models import Lease
 from marketplace.matching.rounds import run_round
-from nodes.models import Node
+from nodes.models import Card, Node
 from tests.hosts import HOST_KEY, Host
 from tests.market import Market
 
@@ -115,11 +116,13 @@ def test_nodes_of_one_site_are_one_offer_for_who_takes_several(market):
 
 
 def test_a_card_in_two_listings_is_counted_once(market):
-    host = market.host(count=2)
+    host, other = market.host(count=2), market.host(count=1)
     market.list_cards_without_round(host, ask=400_000)
-    market.list_cards_without_round(host, ask=300_000, cards=(), pool_gpu="h100-sxm5-80gb")
+    nodes = (other.node.public_id,)
+    market.list_cards_without_round(other, ask=300_000, cards=(), pool_gpu="h100-sxm5-80gb", pool_nodes=nodes)
+    Card.objects.update(node=other.node, index=F("pk"))  # they were put into the host of the pool
     (offer,) = offers(market, same_node="false")["data"]
-    assert (offer["count"], offer["price_per_gpu_hour"]["amount"]) == (2, "0.300000")
+    assert (offer["count"], offer["price_per_gpu_hour"]["amount"]) == (3, "0.300000")
 
 
 def sites(market):

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import connections
 
 from marketplace.accounts.models import Firm
+from marketplace.common.api import parse
+from marketplace.common.errors import Conflict
 from marketplace.leases.models import Lease
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
+from marketplace.orders.serializers import OrderInput, order_request
+from marketplace.orders.services.placing import place_order
 from nodes.models import Card
-from tests.factories import make_firm
+from tests.conftest import FrozenClock
+from tests.factories import NOON, make_firm
 from tests.hosts import HOST_KEY
 from tests.market import USD, Market
 
@@ -70,6 +78,42 @@ def test_an_order_ends_when_its_time_is_over(market):
     market.tick()
     assert market.buyer.get(f"/api/v1/orders/{order}/").json()["state"] == "expired"
     assert available(market.bob) == 100 * USD
+
+
+def test_a_firm_has_only_so_many_open_orders(market, settings):
+    settings.OPEN_ORDERS_MAX = 2
+    made = [market.order(duration_seconds=3600) for _ in range(3)]
+    assert [each.status_code for each in made] == [201, 201, 409]
+    assert made[2].json()["code"] == "too_many_orders"
+    assert available(market.bob) == 99 * USD
+    market.list_cards(market.host(count=1))
+    market.tick()
+    assert market.order(duration_seconds=3600).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_at_the_same_moment_are_counted_one_after_the_other(settings):
+    settings.OPEN_ORDERS_MAX = 3
+    market = Market(FrozenClock(NOON))
+    body = {"gpu": ["h100-sxm5-80gb"], "duration_seconds": 60, "image": "i", "ssh_public_key": HOST_KEY}
+    wanted = order_request(parse(OrderInput, body | {"max_price_per_gpu_hour": "0.500"}))
+    refused = []
+
+    def place():
+        try:
+            place_order(firm=market.bob, actor="test", request=wanted, now=NOON)
+        except Conflict as error:
+            refused.append(error.code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=place) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["too_many_orders"] * 5
+    assert Order.objects.filter(state="open").count() == 3
 
 
 def test_a_changed_price_makes_the_quote_stale(market):
