@@ -183,6 +183,32 @@ def test_a_firm_never_trades_with_itself(market):
         {"offer": "forged"},
         {"no_such_field": 1},
         {"ports": [0]},
+        {"interruptible": True},
+        {"time_in_force": "fok", "min_count": 1, "count": 2},
+        {"env": {f"V{number}": "" for number in range(65)}},
+        {"env": {"1A": "x"}},
+        {"env": {"A-B": "x"}},
+        {"env": {"A=B": "x"}},
+        {"env": {"Ä": "x"}},
+        {"env": {"A\n": "x"}},
+        {"env": {"": "x"}},
+        {"env": {"A": "x\nPermitRootLogin yes"}},
+        {"env": {"A": "x\x00"}},
+        {"command": ["\x00"]},
+        {"command": ["x" * 4000] * 9},
+        {"env": {f"V{number}": "ü" * 2000 for number in range(9)}},
+        {"registry_auth": {"username": "u", "password": "p", "serveraddress": "http://10.0.0.1"}},
+        {"registry_auth": {"username": "u"}},
+        {"registry_auth": {}},
+        {"image": "two words"},
+        {"image": "upper/Case"},
+        {"image": "ïmage"},
+        {"image": "image:tag:tag"},
+        {"image": "-image"},
+        {"image": "image@sha256:abc"},
+        {"image": "a//b"},
+        {"image": "--privileged"},
+        {"image": "image:" + "t" * 129},
     ],
 )
 def test_a_wrong_body_is_a_clear_400_and_moves_no_money(market, body):
@@ -192,6 +218,33 @@ def test_a_wrong_body_is_a_clear_400_and_moves_no_money(market, body):
     assert response.json()["errors"] or response.json()["code"] == "bad_offer"
     assert available(market.bob) == 100 * USD
     assert not Order.objects.exists()
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"image": image} for image in (
+            "ubuntu", "ubuntu:24.04", "nvcr.io/nvidia/pytorch:24.10-py3", "localhost:5000/a__b/c.d-e:T_1",
+            "[::1]:5000/a", f"ghcr.io/a/b@{DIGEST}", f"ghcr.io/a/b:tag@{DIGEST}",
+        )),
+        {"env": {f"_V{number}": " kept as it is " for number in range(64)}},
+        {"command": ["sh", "-c", "echo a\necho b "]},
+        {"registry_auth": {"username": "u", "password": "p "}},
+        {"registry_auth": {"identitytoken": "t"}},
+        {"interruptible": False, "start_at": None},
+        {"time_in_force": "fok"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_node_can_take_reaches_it_unchanged(market, body):
+    market.list_cards(market.host())
+    assert market.order(**body).status_code == 201, body
+    order = Order.objects.get()
+    stored = order.workload | {"registry_auth": order.registry_auth}
+    assert all(stored[name] == value for name, value in body.items() if name in stored)
 
 
 def test_without_a_key_or_with_too_little_money_nothing_happens(market):
