@@ -123,7 +123,7 @@ def _check_against_offer(request: OrderRequest, token: OfferToken) -> None:
         _refuse("/time_in_force", "offer_is_now", "an offer is taken now: `ioc` or `fok`")
     if request.currency != token.currency:
         _refuse("/currency", "mismatch", f"the offer is in {token.currency}")
-    if token.current_price_micros != token.price_micros and token.current_price_micros > request.cap_micros:
+    if token.current_price_micros > token.price_micros:
         raise QuoteStale("the price of this offer has changed: look at it again")
 
 

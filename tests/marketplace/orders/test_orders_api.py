@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import connections
 
+from listings.models import CapacityListing
 from marketplace.accounts.models import Firm
 from marketplace.common.api import parse
 from marketplace.common.errors import Conflict
@@ -245,6 +246,16 @@ def test_what_a_node_can_take_reaches_it_unchanged(market, body):
     order = Order.objects.get()
     stored = order.workload | {"registry_auth": order.registry_auth}
     assert all(stored[name] == value for name, value in body.items() if name in stored)
+
+
+def test_a_price_that_rose_makes_the_quote_stale_whatever_the_cap_and_a_lower_one_is_taken(market):
+    listing = market.list_cards(market.host())
+    (offer,) = market.buyer.get("/api/v1/offers/").json()["data"]
+    for ask, wanted in ((450_000, 409), (300_000, 201)):
+        CapacityListing.objects.filter(pk=listing.pk).update(ask_micros_per_gpu_hour=ask)
+        response = market.order(offer=offer["id"], gpu=[], max_price_per_gpu_hour="0.500")
+        assert response.status_code == wanted
+        assert (wanted == 201) or response.json()["code"] == "quote_stale"
 
 
 def test_without_a_key_or_with_too_little_money_nothing_happens(market):
