@@ -68,11 +68,27 @@ class PoolShape(StrictSerializer):
     nodes = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, default=list)
 
 
-class ListingInput(StrictSerializer):
-    """The body of POST /capacity-listings/. Cards are offered only while they are measured idle."""
+class PromiseShape(StrictSerializer):
+    """What every listing is so far; saying it is allowed, the contrary is not."""
+
+    only_when_idle = serializers.BooleanField(required=False)
+    interruptible = serializers.BooleanField(required=False)
+
+    def validate_only_when_idle(self, value: bool) -> None:
+        if not value:
+            raise serializers.ValidationError("cards are offered only while they are measured idle")
+
+    def validate_interruptible(self, value: bool) -> None:
+        if value:
+            raise serializers.ValidationError("not yet: every lease is firm")
+
+
+class ListingInput(PromiseShape):
+    """The body of POST /capacity-listings/: `cards`, a `pool`, or a `node` whose cards are all of one model."""
 
     cards = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, required=False)
     pool = PoolShape(required=False)
+    node = serializers.CharField(max_length=32, required=False)
     ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS)
     currency = serializers.CharField(max_length=3, default="USD")
     window_start_at = serializers.DateTimeField(required=False)
@@ -83,7 +99,7 @@ class ListingInput(StrictSerializer):
     open = serializers.BooleanField(default=False)
 
 
-class ListingChanges(StrictSerializer):
+class ListingChanges(PromiseShape):
     """The body of PATCH /capacity-listings/{id}/."""
 
     ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS, required=False)
@@ -122,6 +138,8 @@ class ListingShape(serializers.Serializer[CapacityListing]):
     min_duration_seconds = serializers.IntegerField()
     max_duration_seconds = serializers.IntegerField()
     reclaim_notice_seconds = serializers.IntegerField()
+    only_when_idle = serializers.BooleanField()
+    interruptible = serializers.BooleanField()
     created_at = serializers.DateTimeField()
 
 
@@ -132,6 +150,7 @@ def listing_terms(values: dict[str, Any], now: datetime) -> ListingTerms:
         cards=tuple(values.get("cards") or ()),
         pool_gpu=pool["gpu"] if pool else None,
         pool_nodes=tuple(pool["nodes"]) if pool else (),
+        node=values.get("node"),
         ask_micros_per_gpu_hour=values["ask_per_gpu_hour"],
         currency=values["currency"],
         window_start_at=values.get("window_start_at") or now,
@@ -178,6 +197,8 @@ def listing_json(listing: CapacityListing) -> dict[str, Any]:
         "min_duration_seconds": listing.duration_seconds_min,
         "max_duration_seconds": listing.duration_seconds_max,
         "reclaim_notice_seconds": listing.reclaim_notice_seconds,
+        "only_when_idle": True,
+        "interruptible": False,
         "created_at": listing.created_at,
     }
 

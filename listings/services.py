@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ from nodes.states import ClaimKind
 
 @dataclass(frozen=True, slots=True)
 class ListingTerms:
-    """What a seller offers: named cards, or a pool by model and (when given) nodes."""
+    """What a seller offers: named cards, a pool by model and (when given) nodes, or a node whose cards are alike."""
 
     ask_micros_per_gpu_hour: int
     currency: str
@@ -41,12 +41,15 @@ class ListingTerms:
     cards: tuple[str, ...] = ()
     pool_gpu: str | None = None
     pool_nodes: tuple[str, ...] = ()
+    node: str | None = None
 
 
 @transaction.atomic
 def create_listing(*, firm: Firm, terms: ListingTerms, actor: str, now: datetime) -> CapacityListing:
     """A DRAFT; `open_listing` puts it into the book."""
     _check_terms(terms, now)
+    if terms.node:
+        terms = replace(terms, pool_gpu=_only_model_on(firm, terms.node), pool_nodes=(terms.node,))
     lock_firm(firm)
     _refuse_too_many(CapacityListing.objects.filter(firm=firm).exclude(state=ListingState.CLOSED))
     cards = _cards(firm, terms.cards, now)
@@ -138,8 +141,8 @@ def close_ended_listings(*, now: datetime, limit: int = 500) -> int:
 
 
 def _check_terms(terms: ListingTerms, now: datetime) -> None:
-    if bool(terms.cards) == bool(terms.pool_gpu):
-        _refuse("/cards", "one_of", "name either cards or a pool")
+    if sum(map(bool, (terms.cards, terms.pool_gpu, terms.node))) != 1:
+        _refuse("/cards", "one_of", "name either cards, a pool or a node")
     if terms.currency not in settings.CURRENCIES:
         _refuse("/currency", "unknown", f"currencies are {', '.join(settings.CURRENCIES)}")
     _check_ranges(terms, now)
@@ -176,6 +179,16 @@ def _pool_model(terms: ListingTerms) -> GpuModel | None:
     if model is None:
         _refuse("/pool/gpu", "unknown", f"there is no GPU model {terms.pool_gpu}")
     return model
+
+
+def _only_model_on(firm: Firm, node: str) -> str:
+    if not Node.objects.filter(firm=firm, public_id=node).exists():
+        raise NotFound("this node does not exist or is not yours")
+    cards = Card.objects.filter(firm=firm, node__public_id=node)
+    models = sorted(set(cards.values_list("gpu_model__slug", flat=True)))
+    if len(models) != 1:
+        _refuse("/node", "mixed", f"its cards are of {len(models)} models ({', '.join(models)}): list a pool of each")
+    return models[0]
 
 
 def _pool_node_ids(firm: Firm, public_ids: tuple[str, ...]) -> list[int]:

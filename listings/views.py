@@ -99,7 +99,8 @@ class ListingView(APIView):
         caller = caller_of(request)
         listing_of(caller.firm, listing_id)
         require_any(caller, SELLS)
-        changes = {COLUMNS[name]: value for name, value in parse(ListingChanges, request.data).items()}
+        values = parse(ListingChanges, request.data)
+        changes = {column: values[name] for name, column in COLUMNS.items() if name in values}
         change_listing(firm=caller.firm, public_id=listing_id, changes=changes, actor=caller.actor, now=clock.now())
         ring("inbox")
         return Response(listing_json(listing_of(caller.firm, listing_id)))

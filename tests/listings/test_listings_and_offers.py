@@ -142,6 +142,35 @@ def test_a_card_is_listed_once_at_a_time(market):
     assert new_listing(market, cards=[host.cards[0].public_id]).status_code == 201
 
 
+def test_a_node_is_listed_with_all_its_cards_of_one_model(market):
+    host, mixed = market.host(count=2), market.host(count=2)
+    market.host(count=1)
+    Card.objects.filter(pk=mixed.cards[1].pk).update(gpu_model=GpuModel.objects.get(slug="rtx-3090"))
+    made = new_listing(market, node=host.node.public_id, only_when_idle=True, interruptible=False).json()
+    assert made["pool"] == {"gpu": "h100-sxm5-80gb", "nodes": [host.node.public_id]}
+    assert (made["only_when_idle"], made["interruptible"]) == (True, False)
+    (offer,) = offers(market)["data"]
+    assert (offer["count"], offer["node"]["id"]) == (2, host.node.public_id)
+    refused = new_listing(market, node=mixed.node.public_id)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/node")
+    assert new_listing(market, node=Host(make_firm(), market.clock.now()).node.public_id).status_code == 404
+    assert new_listing(market, node=host.node.public_id, pool={"gpu": "h100-sxm5-80gb"}).status_code == 400
+
+
+def test_what_every_listing_is_can_be_said_and_not_be_denied(market):
+    listing = market.list_cards(market.host())
+    address = f"/api/v1/capacity-listings/{listing.public_id}/"
+    for denied in ({"only_when_idle": False}, {"interruptible": True}):
+        answers = [
+            new_listing(market, pool={"gpu": "rtx-4090"}, **denied),
+            market.seller.patch(address, denied, format="json"),
+        ]
+        assert [each.status_code for each in answers] == [400, 400]
+        assert answers[0].json()["errors"][0]["pointer"] == f"/{next(iter(denied))}"
+    said = {"only_when_idle": True, "interruptible": False, "ask_per_gpu_hour": "0.500"}
+    assert market.seller.patch(address, said, format="json").json()["ask_per_gpu_hour"]["amount"] == "0.500000"
+
+
 POOL = {"gpu": "h100-sxm5-80gb"}
 
 
