@@ -153,13 +153,13 @@ def _number_messages(only: str | None) -> tuple[list[InboxMessage], set[str]]:
 
 
 def _cancel_and_expire(messages: Sequence[InboxMessage], now: datetime) -> None:
-    cancelled = [message.subject for message in messages if message.kind == MessageKind.CANCEL]
+    cancelled = {message.subject: message.actor for message in messages if message.kind == MessageKind.CANCEL}
     over = Q(public_id__in=cancelled) | Q(expires_at__lte=now)
     for order in Order.objects.filter(over, state=OrderState.OPEN).select_related("firm").order_by("pk"):
         to, reason = OrderState.EXPIRED, OrderReason.TIME_OVER
         if order.public_id in cancelled:
             to, reason = OrderState.CANCELLED, OrderReason.BUYER_CANCELLED
-        close_order(order=order, to=to, reason=reason, now=now)
+        close_order(order=order, to=to, reason=reason, actor=cancelled.get(order.public_id, "system"), now=now)
 
 
 def _record(inputs: Inputs, result: RoundResult, now: datetime) -> Round:

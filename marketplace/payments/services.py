@@ -19,11 +19,12 @@ from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.models import Deposit
 from marketplace.payments.reference import new_reference
-from marketplace.payments.selectors import deposit_for_update, deposit_of, gateway_named, overdue_deposits
+from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
 from marketplace.payments.states import DepositState
 
 OPEN_DEPOSITS_MAX = 50  # per firm
 EXPIRE_AT_ONCE = 200  # per tick
+OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def start_deposit(
@@ -72,6 +73,18 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
     )
     _move_into_wallet(deposit, now)
     return deposit
+
+
+def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, now: datetime) -> Deposit:
+    """`confirm_deposit`, with the memory of the idempotency key, which is the operators' and no firm's."""
+    once(
+        firm_id=OPERATORS,
+        key=key,
+        body={"confirm": deposit_id},
+        now=now,
+        make=lambda: str(confirm_deposit(operator=operator, deposit_id=deposit_id, now=now).public_id),
+    )
+    return any_deposit(deposit_id)
 
 
 @transaction.atomic

@@ -6,9 +6,10 @@ import pytest
 from django.db import connections
 
 from listings.models import CapacityListing
-from marketplace.accounts.models import Firm
+from marketplace.accounts.models import ApiKey, Firm
 from marketplace.common.api import parse
 from marketplace.common.errors import Conflict
+from marketplace.events.models import Event
 from marketplace.leases.models import Lease
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
@@ -67,10 +68,33 @@ def test_a_repeated_order_is_shown_as_it_is_whatever_the_rules_say_by_now(market
 def test_a_cancelled_order_returns_its_money(market):
     order = market.order().json()["id"]
     assert available(market.bob) == 95 * USD
-    assert market.buyer.post(f"/api/v1/orders/{order}/cancel/", headers={"Prefer": "wait=0"}).status_code == 202
+    assert market.cancel(order).status_code == 202
     market.tick()
     assert market.buyer.get(f"/api/v1/orders/{order}/").json()["end_reason"] == "buyer_cancelled"
     assert available(market.bob) == 100 * USD
+
+
+def test_a_repeated_cancel_shows_the_order_as_it_is_and_says_who_did_it(market):
+    order = market.order().json()["id"]
+    missing = market.buyer.post(f"/api/v1/orders/{order}/cancel/")
+    assert (missing.status_code, missing.json()["code"]) == (400, "idempotency_key_required")
+    assert [market.cancel(order, key=key).status_code for key in ("a", "a", "b")] == [202, 202, 202]
+    market.tick()
+    answers = [market.cancel(order, key=key) for key in ("a", "b", "c")]
+    assert [(each.status_code, each.json()["state"]) for each in answers] == [(200, "cancelled")] * 3
+    assert available(market.bob) == 100 * USD
+    other = market.order().json()["id"]
+    assert market.cancel(other, key="a").status_code == 422
+    told = Event.objects.get(firm_id=market.bob.pk, type="order.cancelled")
+    assert told.actor == ApiKey.objects.filter(firm=market.bob).latest("pk").public_id
+
+
+def test_an_order_that_ended_otherwise_cannot_be_cancelled(market):
+    market.list_cards(market.host())
+    order = market.order().json()["id"]
+    for _ in range(2):
+        answer = market.cancel(order, key="a")
+        assert (answer.status_code, answer.json()["code"]) == (409, "order_not_open")
 
 
 def test_an_order_ends_when_its_time_is_over(market):

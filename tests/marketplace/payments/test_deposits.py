@@ -163,9 +163,13 @@ def test_a_signed_in_operator_confirms_and_a_key_or_a_member_does_not():
     assert api_of(alice).post(address).status_code == 403
     assert member.post(address).status_code == 403
     assert Client().post(address).status_code == 401
+    assert operator.post(address).json()["code"] == "idempotency_key_required"
     assert in_wallet(alice) == 0
-    assert operator.post(address).json()["state"] == "confirmed"
+    for key in ("a", "a", "b"):
+        assert operator.post(address, headers={"Idempotency-Key": key}).json()["state"] == "confirmed"
     assert in_wallet(alice) == 100_000_000
+    other = f"/api/v1/deposits/{announce(alice, 'k2').public_id}/confirm/"
+    assert operator.post(other, headers={"Idempotency-Key": "a"}).status_code == 422
 
 
 @pytest.mark.django_db
