@@ -55,7 +55,8 @@ def start_deposit(
 def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposit:
     """The money is there: move it from outside into the wallet, once however often this is called.
 
-    Raises NotAllowed unless `operator` is one, NotFound, and WrongState for a cancelled deposit.
+    Also when nobody waited for it any more: the event says that it came late. Raises NotAllowed unless `operator` is
+    one, and NotFound.
     """
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator confirms deposits", code="operators_only")
@@ -67,6 +68,7 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
         DepositState.CONFIRMED,
         now=now,
         actor=operator.public_id,
+        reason="" if deposit.state == DepositState.CREATED else "came_late",
         data={"amount_micros": deposit.amount_micros, "currency": deposit.currency},
         confirmed_at=now,
         confirmed_by=operator,

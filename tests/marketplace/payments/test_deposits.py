@@ -102,13 +102,25 @@ def test_a_member_of_the_firm_cannot_confirm():
 
 
 @pytest.mark.django_db
-def test_a_cancelled_deposit_cannot_be_confirmed():
+def test_a_wire_that_comes_after_its_deposit_was_cancelled_is_booked_and_says_so():
     alice, operator = make_firm(), make_person(is_operator=True)
     deposit = announce(alice)
     cancel_deposit(firm=alice, deposit_id=deposit.public_id, now=NOON)
-    with pytest.raises(WrongState):
+    for _ in range(2):
         confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON)
-    assert in_wallet(alice) == 0
+    assert in_wallet(alice) == 100_000_000
+    told = Event.objects.get(firm_id=alice.pk, type="deposit.confirmed")
+    assert (told.reason, told.data["from"], told.actor) == ("came_late", "cancelled", operator.public_id)
+
+
+@pytest.mark.django_db
+def test_a_confirmed_deposit_cannot_be_cancelled():
+    alice, operator = make_firm(), make_person(is_operator=True)
+    deposit = announce(alice)
+    confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON)
+    with pytest.raises(WrongState):
+        cancel_deposit(firm=alice, deposit_id=deposit.public_id, now=NOON)
+    assert in_wallet(alice) == 100_000_000
 
 
 @pytest.mark.django_db
