@@ -73,6 +73,20 @@ def test_a_log_comes_signed_or_not_at_all(host, frozen):
     )
 
 
+def test_acks_are_taken_though_one_of_them_is_bad_and_a_body_that_is_no_batch_is_a_400(host):
+    key, reply = host
+
+    def send(body):
+        return post(protocol.ACKS_PATH, body, signed_headers(key, reply.node, protocol.ACKS_PATH, body, NOON))
+
+    bad = protocol.Ack("asg_\0", "lse_1", {}, protocol.Phase.RUNNING, 2**70, 1, 0, detail="\ud800")
+    assert send(protocol.encode(protocol.AckBatch([bad]))).status_code == 204
+    assert send(b'{"acks": [{"phase": "dancing"}]}').status_code == 204
+    refused = send(b'{"acks": "none"}')
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_message")
+    assert refused["Content-Type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[[", b'{"token": 1}', b"[" * 100_000])
 def test_a_malformed_enrolment_is_a_400(body):
     answer = post(protocol.ENROL_PATH, body)
