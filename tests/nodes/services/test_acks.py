@@ -10,10 +10,11 @@ import pytest
 
 from marketplace.common.errors import Invalid
 from nodes.agent import protocol
-from nodes.agent.protocol import Ack, AckBatch, FailureReason, Phase, WorkloadSpec
-from nodes.models import Assignment, RelayPort
+from nodes.agent.protocol import Ack, AckBatch, FailureReason, LogTail, Phase, WorkloadSpec
+from nodes.models import Assignment, AssignmentLog, RelayPort
 from nodes.services.acks import read_acks
 from nodes.services.assignments import assign, record_acks, revoke
+from nodes.services.logs import record_log
 from nodes.states import Seen
 from tests.factories import NOON, make_firm
 from tests.hosts import HOST_KEY, Host
@@ -127,6 +128,12 @@ def test_memory_that_comes_back_after_the_end_counts_and_nothing_else_does(faile
     assert (failed.detail, failed.progress_percent, failed.ack_seq) == ("", None, 3)
     say(failed, dataclasses.replace(again, seq=5, memory_at_baseline=False))
     assert failed.memory_at_baseline is True
+
+
+def test_a_log_with_signs_that_are_none_is_kept_with_marks_in_their_place(host):
+    assignment = wanted(host, "lse_1")
+    record_log(node=host.node, tail=LogTail(assignment.public_id, "a\0b\ud800c"), now=NOON)
+    assert AssignmentLog.objects.get().text == "a\ufffdb\ufffdc"
 
 
 def test_an_end_without_a_word_about_memory_can_be_completed(host):

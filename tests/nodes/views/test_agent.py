@@ -66,6 +66,10 @@ def test_a_log_comes_signed_or_not_at_all(host, frozen):
     assert post(protocol.LOGS_PATH, body, headers).status_code == 204
     assert not AssignmentLog.objects.exists()
     assert post(protocol.LOGS_PATH, body).status_code == 401
+    for odd in (protocol.LogTail("asg_\0", "text"), protocol.LogTail("asg_\ud800", "text")):
+        body = protocol.encode(odd)
+        headers = signed_headers(key, reply.node, protocol.LOGS_PATH, body, NOON)
+        assert post(protocol.LOGS_PATH, body, headers).status_code == 204
     wrong = b'{"assignment": 1}'
     assert (
         post(protocol.LOGS_PATH, wrong, signed_headers(key, reply.node, protocol.LOGS_PATH, wrong, NOON)).status_code
