@@ -59,6 +59,22 @@ def test_what_the_node_did_not_sign_is_a_401(host, frozen, what):
     assert answer.json()["code"] == ("clock_skew" if what in {"time", "no headers"} else "bad_signature")
 
 
+@pytest.mark.parametrize("text", [f"{NOON.timestamp() * 1000:020.0f}" + "0" * 5000, "\u0663" * 13, "-1", "1e3"])
+def test_a_time_that_is_no_number_of_milliseconds_is_a_401(host, text):
+    key, reply = host
+    body = protocol.encode(make_inventory())
+    headers = signed_headers(key, reply.node, protocol.INVENTORY_PATH, body, NOON)
+    answer = post(protocol.INVENTORY_PATH, body, headers | {protocol.TIMESTAMP_HEADER: text})
+    assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+
+
+def test_a_length_of_thousands_of_digits_is_a_413():
+    answer = APIClient().generic(
+        "POST", protocol.ENROL_PATH, b"{}", content_type="application/json", CONTENT_LENGTH="1" * 5000
+    )
+    assert answer.status_code == 413
+
+
 def test_a_log_comes_signed_or_not_at_all(host, frozen):
     key, reply = host
     body = protocol.encode(protocol.LogTail("asg_unknown", "text"))
