@@ -35,8 +35,13 @@ def change_node(*, node: Node, changes: dict[str, Any], actor: str, now: datetim
 
 @transaction.atomic
 def retire_node(*, node: Node, actor: str, now: datetime) -> None:
-    """End a node for good: its bearer stops working. Conflict while a card of it is leased now or later, or sold."""
+    """End a node for good: its bearer stops working. Conflict while a card of it is leased now or later, or sold.
+
+    The matcher holds a key share of the node while it claims cards, so this waits for its round and sees its claims.
+    """
+    locked = Node.objects.select_for_update(no_key=False, of=("self",)).get(pk=node.pk)
     lasting = Q(period__upper_inf=True) | Q(period__endswith__gt=now)
     if Claim.objects.filter(lasting, card__node=node).exists():
         raise Conflict("cards of this node are promised to others", code="cards_claimed")
-    transition(node, NodeState.RETIRED, now=now, actor=actor)
+    transition(locked, NodeState.RETIRED, now=now, actor=actor)
+    node.refresh_from_db(fields=["state"])
