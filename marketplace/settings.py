@@ -270,6 +270,7 @@ DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
+RELAY_PROBE_HOST = env("RELAY_PROBE_HOST", RELAY_HOST)  # where the worker itself reaches the relay
 RELAY_PORT = env_int("RELAY_PORT", 2222)
 RELAY_BIND = env("RELAY_BIND", "127.0.0.1")  # where the relay listens for nodes and buyers
 RELAY_PORTS = env("RELAY_PORTS", "20000-29999")

@@ -59,6 +59,12 @@ def test_a_foreign_image_is_pinned_and_can_be_replaced(service: str) -> None:
     assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-\S+:\d+\.\d+(\.\d+)?-\w+\}", SERVICES[service]["image"])
 
 
+def test_the_worker_probes_leases_at_the_relays_own_container() -> None:
+    probed = SERVICES["worker"]["environment"]["RELAY_PROBE_HOST"]
+    assert probed == "relay"
+    assert SERVICES[probed]["environment"]["RELAY_BIND"] == "0.0.0.0"
+
+
 def test_no_password_has_a_default() -> None:
     text = (DOCKER / "compose.yml").read_text()
     secrets = re.findall(r"\$\{(\w*(?:PASSWORD|KEY))(\S*?)[ }]", text)
