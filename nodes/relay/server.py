@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncssh
 
+from nodes.relay.peers import Place, Standing, peer_of
 from nodes.relay.pipe import pipe
 from nodes.relay.tunnels import Limits, Tunnel, Tunnels
 
@@ -37,6 +38,8 @@ class Relay:
         self.bind_host = bind_host
         self.limits = limits
         self.connections: set[_NodeConnection] = set()
+        self.pending: set[_NodeConnection] = set()
+        self.buyers = Standing()
         self.holders: dict[int, _NodeConnection] = {}
         self._key = host_key
         self._acceptor: asyncssh.SSHAcceptor | None = None
@@ -103,10 +106,14 @@ class Relay:
             except Exception:  # the lookup's database may be away; tunnels stay up and are asked about again
                 log.exception("tunnels could not be checked")
 
-    def full(self) -> bool:
-        """Whether another connection would pass the relay's limits."""
-        pending = sum(each.tunnel is None for each in self.connections)
-        return len(self.connections) >= self.limits.tunnels or pending >= self.limits.logins_pending
+    def full(self, peer: str) -> bool:
+        """Whether another node that has yet to log in would pass the relay's limits, or those of its address."""
+        of_peer = sum(each.peer == peer for each in self.pending)
+        return (
+            len(self.connections) >= self.limits.tunnels
+            or len(self.pending) >= self.limits.logins_pending
+            or of_peer >= self.limits.logins_pending_per_address
+        )
 
     def take_port(self, port: int, connection: _NodeConnection) -> None:
         """Give a port to the newest login of its lease: an older one is a line that died without saying so."""
@@ -126,21 +133,24 @@ class _NodeConnection(asyncssh.SSHServer):
         self.relay = relay
         self.tunnel: Tunnel | None = None
         self.user = ""
-        self.open = 0
+        self.peer = ""
         self._connection: asyncssh.SSHServerConnection | None = None
         self._candidate: Tunnel | None = None
         self._listeners: dict[int, _PortListener] = {}
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        if self.relay.full():
-            log.warning("relay is full, a node is turned away")
+        self.peer = peer_of(conn.get_extra_info("peername"))
+        if self.relay.full(self.peer):
+            log.warning("relay is full, a node at %s is turned away", self.peer)
             conn.abort()
             return
         self.relay.connections.add(self)
+        self.relay.pending.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.relay.connections.discard(self)
+        self.relay.pending.discard(self)
         for listener in list(self._listeners.values()):
             listener.close()
 
@@ -184,33 +194,33 @@ class _NodeConnection(asyncssh.SSHServer):
         self.relay.free_port(port, self)
 
     async def buyer(self, listener: _PortListener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection of a buyer, or close it when the lease has too many."""
-        if self.open >= self.relay.limits.connections_per_lease or self._connection is None:
-            writer.close()
-            return
-        self.open += 1
+        """Carry one connection of a buyer, or close it when its lease or its address has too many."""
+        peer = peer_of(writer.get_extra_info("peername"))
+        place = Place(self.relay.buyers, self.user, peer, self.relay.limits)
         try:
-            await self._carry(self._connection, listener, reader, writer)
+            if place.is_taken and self._connection is not None:
+                await self._carry(self._connection, listener, (reader, writer), place)
         finally:
-            self.open -= 1
+            place.leave()
             writer.close()
 
     async def _carry(
         self,
         connection: asyncssh.SSHServerConnection,
         listener: _PortListener,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        place: Place,
     ) -> None:
-        origin = writer.get_extra_info("peername") or ("", 0)
+        origin = near[1].get_extra_info("peername") or ("", 0)
         try:
-            far: tuple[Any, Any] = await connection.open_connection(
-                listener.requested_host, listener.port, origin[0], origin[1]
-            )
-        except (asyncssh.Error, OSError) as error:
+            async with asyncio.timeout(self.relay.limits.login_seconds):
+                far: tuple[Any, Any] = await connection.open_connection(
+                    listener.requested_host, listener.port, origin[0], origin[1]
+                )
+        except (asyncssh.Error, OSError) as error:  # a TimeoutError is an OSError
             log.info("lease %s: the node does not answer on port %s: %s", self.user, listener.port, error)
             return
-        await pipe((reader, writer), far, self.relay.limits)
+        await pipe(near, far, self.relay.limits, place.speak)
 
 
 class _PortListener(asyncssh.SSHListener):

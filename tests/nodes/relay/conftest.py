@@ -76,10 +76,12 @@ class RunningRelay:
         self._loop.close()
 
     async def _finish_tasks(self) -> None:
+        await asyncio.sleep(0)  # whoever was accepted a moment ago begins, else nobody would hang up on him
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)
 
 
 class EchoServer:
@@ -112,6 +114,11 @@ class EchoServer:
         self._socket.close()
         for each in self._open:
             each.close()
+
+
+def connect(port: int, source: str = "127.0.0.1") -> socket.socket:
+    """A connection from an address of this host; all of 127.0.0.0/8 are."""
+    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
 
 
 def free_port() -> int:
