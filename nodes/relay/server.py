@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +166,25 @@ class _NodeConnection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self.tunnel = self._candidate
+        self.relay.pending.discard(self)
         log.info("tunnel of lease %s is up", self.user)
 
-    def server_requested(self, listen_host: str, listen_port: int) -> Awaitable[asyncssh.SSHListener] | bool:
-        if self.tunnel is None or listen_port not in self.tunnel.ports or listen_port in self._listeners:
+    async def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
+        if not await self._may_listen(listen_port):
             log.warning("lease %s asked for port %s, which is not its own", self.user, listen_port)
             return False
-        return self._listen(listen_host, listen_port)
+        return await self._listen(listen_host, listen_port)
+
+    async def _may_listen(self, port: int) -> bool:
+        """As of now: what the lease had at its login may have gone to the next one."""
+        if self.tunnel is None or port in self._listeners:
+            return False
+        try:
+            now = await self.relay.tunnels.find(self.user)
+        except Exception:  # the lookup's database may be away; the node dials again
+            log.exception("lease %s: its ports could not be looked up", self.user)
+            return False
+        return self in self.relay.connections and now == self.tunnel and port in self.tunnel.ports
 
     def drop(self) -> None:
         """Close every listener now and hang up."""
@@ -184,9 +195,12 @@ class _NodeConnection(asyncssh.SSHServer):
 
     async def _listen(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener:
         self.relay.take_port(listen_port, self)
-        listener = _PortListener(self, listen_host, listen_port)
-        await listener.listen()
-        self._listeners[listen_port] = listener
+        listener = self._listeners[listen_port] = _PortListener(self, listen_host, listen_port)
+        try:
+            await listener.listen()
+        except OSError:
+            listener.close()
+            raise
         return listener
 
     def closed(self, port: int) -> None:
@@ -230,14 +244,18 @@ class _PortListener(asyncssh.SSHListener):
         self.port = port
         self._owner = owner
         self._server: asyncio.Server | None = None
+        self._is_closed = False
 
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, self._owner.relay.bind_host, self.port)
+        if self._is_closed:  # the node hung up meanwhile
+            self.close()
 
     def get_port(self) -> int:
         return self.port
 
     def close(self) -> None:
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
             self._server = None

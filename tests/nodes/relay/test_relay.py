@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from nodes.agent.protocol import RelayEndpoint
@@ -260,3 +261,31 @@ class TestWhoSaysNothing:
             assert is_served(first)
             with connect(endpoint.listen_port) as third:
                 assert is_served(third)
+
+
+def test_a_lease_that_has_ended_does_not_get_its_port_back_from_the_next_one(relay: RunningRelay, dial: Dial) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    port = endpoint.listen_port
+    login = relay.call(log_in(relay, "lse_1"))
+    relay.leases.by_user["lse_2"] = relay.leases.by_user.pop("lse_1")
+    assert dial([relay.endpoint("lse_2", port)]).wait_up(15)
+    with pytest.raises(asyncssh.ChannelListenError):
+        relay.call(ask_for(login, port))
+    assert say(port, b"still there") == b"still there"
+    relay.call(hang_up(login))
+
+
+async def log_in(relay: RunningRelay, user: str) -> asyncssh.SSHClientConnection:
+    """A node that has not asked for a port yet."""
+    key = asyncssh.import_private_key(relay.node_key.openssh_private())
+    options = {"username": user, "client_keys": [key], "known_hosts": None, "config": None, "agent_path": None}
+    return await asyncssh.connect("127.0.0.1", relay.port, **options)
+
+
+async def ask_for(connection: asyncssh.SSHClientConnection, port: int) -> None:
+    await connection.forward_remote_port("", port, "127.0.0.1", free_port())
+
+
+async def hang_up(connection: asyncssh.SSHClientConnection) -> None:
+    connection.close()
+    await connection.wait_closed()
