@@ -274,5 +274,7 @@ RELAY_PROBE_HOST = env("RELAY_PROBE_HOST", RELAY_HOST)  # where the worker itsel
 RELAY_PORT = env_int("RELAY_PORT", 2222)
 RELAY_BIND = env("RELAY_BIND", "127.0.0.1")  # where the relay listens for nodes and buyers
 RELAY_PORTS = env("RELAY_PORTS", "20000-29999")
+RELAY_CONNECTIONS_PER_ADDRESS = env_int("RELAY_CONNECTIONS_PER_ADDRESS", 256)  # of buyers, over all leases
+RELAY_LOGINS_PER_ADDRESS = env_int("RELAY_LOGINS_PER_ADDRESS", 16)  # of nodes that have not logged in yet
 RELAY_HOST_KEY_FILE = env("RELAY_HOST_KEY_FILE", str(BASE_DIR / ".local" / "relay_host_key"))
 DEMO = env_bool("FALLOW_DEMO", False)

@@ -16,6 +16,7 @@ from nodes.command_key import sign_command
 from nodes.models import Assignment, Card, Node, RelayPort
 from nodes.relay_keys import relay_host_key
 from nodes.services.acks import clean_acks
+from nodes.services.relay_ports import take_ports
 from nodes.states import Seen, Wanted
 
 SEEN_AFTER = {
@@ -28,12 +29,6 @@ SEEN_AFTER = {
 }
 
 
-class NoRelayPort(Conflict):
-    """Every public port of the relay is in use."""
-
-    code = "no_relay_port"
-
-
 @transaction.atomic
 def assign(*, node: Node, holder: str, cards: Iterable[Card], spec: WorkloadSpec, now: datetime) -> Assignment:
     """Want a workload on exactly these cards of the node; each card's epoch is raised, so that older ones stop."""
@@ -43,7 +38,7 @@ def assign(*, node: Node, holder: str, cards: Iterable[Card], spec: WorkloadSpec
         holder=holder,
         running_epochs=epochs,
         epochs=epochs,
-        relay_ports=_take_ports(holder, 1 + len(spec.ports)),
+        relay_ports=take_ports(holder=holder, count=1 + len(spec.ports)),
         created_at=now,
     )
     _sign(assignment, wanted=Wanted.RUN, spec=spec)
@@ -136,15 +131,6 @@ def _raised_epochs(cards: Iterable[Card]) -> dict[str, int]:
     epochs = {card.uuid: card.epoch + 1 for card in locked}
     Card.objects.filter(pk__in=keys).update(epoch=F("epoch") + 1)
     return epochs
-
-
-def _take_ports(holder: str, count: int) -> list[int]:
-    free = RelayPort.objects.select_for_update(skip_locked=True).filter(holder="").order_by("port")
-    ports = list(free.values_list("port", flat=True)[:count])
-    if len(ports) < count:
-        raise NoRelayPort("every public port of the relay is in use")
-    RelayPort.objects.filter(port__in=ports).update(holder=holder)
-    return ports
 
 
 def _sign(assignment: Assignment, *, wanted: Wanted, spec: WorkloadSpec | None) -> None:
