@@ -49,19 +49,21 @@ class Place:
 
     def __init__(self, standing: Standing, lease: str, peer: str, limits: Limits) -> None:
         self._standing = standing
-        self._mute: Hashable | None = ("mute", lease, peer)
+        self._mute = ("mute", lease, peer)
         self._most: dict[Hashable, int] = {
             ("lease", lease): limits.connections_per_lease,
             ("peer", peer): limits.connections_per_address,
             ("both", lease, peer): limits.connections_per_lease_and_address,
         }
-        self.is_taken = standing.add({**self._most, self._mute: limits.mute_per_lease_and_address})
+        self.is_taken = standing.add(self._most)
+        # Where the limit is reached a connection is not refused: it reaches the node once it has said something.
+        self.may_be_mute = self.is_taken and standing.add({self._mute: limits.mute_per_lease_and_address})
 
     def speak(self) -> None:
         """It is no longer one of those that said nothing."""
-        if self._mute is not None and self.is_taken:
+        if self.may_be_mute:
             self._standing.remove(self._mute)
-            self._mute = None
+            self.may_be_mute = False
 
     def leave(self) -> None:
         """Give it back."""

@@ -51,13 +51,16 @@ class _Activity:
 
 
 async def pipe(
-    near: tuple[Source, Sink], far: tuple[Source, Sink], limits: Limits, on_word: Callable[[], None]
+    near: tuple[Source, Sink], far: tuple[Source, Sink], limits: Limits, *, said: bytes, on_word: Callable[[], None]
 ) -> None:
     """Copy both ways until both sides end, one breaks, or there was silence for too long; closes both sinks.
 
-    `on_word` is called when the near side says something for the first time.
+    `said` is what was already read of the near side; `on_word` is called when it says something for the first time.
     """
     activity = _Activity(limits, on_word)
+    if said:
+        activity.speak()
+        far[1].write(said)
     copies = [
         asyncio.create_task(_copy(near[0], far[1], limits.chunk_bytes, activity, activity.speak)),
         asyncio.create_task(_copy(far[0], near[1], limits.chunk_bytes, activity, activity.touch)),

@@ -226,6 +226,9 @@ class _NodeConnection(asyncssh.SSHServer):
         place: Place,
     ) -> None:
         origin = near[1].get_extra_info("peername") or ("", 0)
+        said = b"" if place.may_be_mute else await self._first_words(near[0])
+        if not said and not place.may_be_mute:
+            return
         try:
             async with asyncio.timeout(self.relay.limits.login_seconds):
                 far: tuple[Any, Any] = await connection.open_connection(
@@ -234,7 +237,16 @@ class _NodeConnection(asyncssh.SSHServer):
         except (asyncssh.Error, OSError) as error:  # a TimeoutError is an OSError
             log.info("lease %s: the node does not answer on port %s: %s", self.user, listener.port, error)
             return
-        await pipe(near, far, self.relay.limits, place.speak)
+        await pipe(near, far, self.relay.limits, said=said, on_word=place.speak)
+
+    async def _first_words(self, reader: asyncio.StreamReader) -> bytes:
+        """What a buyer says before the node hears of him; nothing when he is mute for too long."""
+        limits = self.relay.limits
+        try:
+            async with asyncio.timeout(limits.mute_seconds):
+                return await reader.read(limits.chunk_bytes)
+        except OSError:  # a TimeoutError is one
+            return b""
 
 
 class _PortListener(asyncssh.SSHListener):

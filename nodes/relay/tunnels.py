@@ -24,8 +24,8 @@ class Tunnels(Protocol):
 class Limits:
     """What one lease, one peer and the whole relay may take; seconds where nothing else is said.
 
-    A container's sshd sees all buyers at one address and serves five that have not logged in: whoever says nothing
-    must not have five places of a lease.
+    A container's sshd sees all buyers at one address and serves five that have not logged in, so of those of an address
+    that say nothing fewer reach it at once.
     """
 
     connections_per_lease: int = 64

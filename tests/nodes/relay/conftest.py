@@ -93,6 +93,11 @@ class EchoServer:
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def connections(self) -> int:
+        """How many ever came."""
+        return len(self._open)
+
     def _accept(self) -> None:
         while True:
             try:

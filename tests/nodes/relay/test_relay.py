@@ -253,14 +253,19 @@ class TestWhoSaysNothing:
                 assert mute.recv(1) == b""
             assert is_served(talker)
 
-    def test_only_so_many_of_an_address_may_be_mute(self, relay: RunningRelay, dial: Dial) -> None:
+    def test_of_the_mute_of_an_address_only_so_many_reach_the_node_and_who_speaks_always_does(
+        self, relay: RunningRelay, dial: Dial, echo: EchoServer
+    ) -> None:
         (endpoint,) = relay.lease("lse_1")
         assert dial([endpoint]).wait_up(15)
-        with connect(endpoint.listen_port) as first, connect(endpoint.listen_port) as second:
-            assert not is_served(second)
-            assert is_served(first)
-            with connect(endpoint.listen_port) as third:
-                assert is_served(third)
+        port = endpoint.listen_port
+        with connect(port) as first, connect(port) as second, connect(port) as third:
+            assert is_served(third)
+            assert echo.connections == 2
+            assert first.recv(1) == b""
+            assert second.recv(1) == b""
+            assert is_served(third)
+        assert echo.connections == 2
 
 
 def test_a_lease_that_has_ended_does_not_get_its_port_back_from_the_next_one(relay: RunningRelay, dial: Dial) -> None:
