@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 
 from marketplace.demo.place import Place
 from marketplace.demo.postgres import ROLES_SQL
@@ -52,6 +53,14 @@ def test_an_image_has_a_pinned_base_that_can_be_replaced_and_no_root(name: str) 
     assert re.search(r"^ARG BASE=\S+:\d+\.\d+\.\d+-", text, re.MULTILINE)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
     assert re.findall(r"^USER (\d+):\d+", text, re.MULTILINE)[-1:] not in ([], ["0"])
+
+
+def test_the_server_image_keeps_every_app_of_the_settings() -> None:
+    removed = {
+        path.replace("/", ".")
+        for path in re.findall(r"\b(?:marketplace|listings|nodes)[\w/]*", (DOCKER / "server.Dockerfile").read_text())
+    }
+    assert not removed & set(settings.INSTALLED_APPS)
 
 
 @pytest.mark.parametrize("service", ["postgres", "redis"])
