@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from marketplace.common.errors import Conflict
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, RelayEndpoint, WorkloadSpec, decode
 from nodes.command_key import sign_command
 from nodes.models import Assignment, Card, Node, RelayPort

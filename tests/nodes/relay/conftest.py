@@ -76,11 +76,17 @@ class RunningRelay:
         self._loop.close()
 
     async def _finish_tasks(self) -> None:
-        await asyncio.sleep(0)  # whoever was accepted a moment ago begins, else nobody would hang up on him
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _turns()  # whoever was accepted a moment ago begins, else nobody would hang up on him
+        while others := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await _turns()
+
+
+async def _turns() -> None:
+    """Let the loop go round as often as the longest chain of callbacks of a connection."""
+    for _ in range(20):
         await asyncio.sleep(0)
 
 
