@@ -50,6 +50,8 @@ class Leases:
                 self._apply(verified(signed, self._key, self._node))
             except BadCommand as error:
                 log.warning("refused: %s", error)
+            except OSError as error:
+                log.error("a command waits for its next repeat: %s", error)
         self._keep_heard()
 
     def stop_silent(self, now: int) -> None:

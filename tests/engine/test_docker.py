@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,27 @@ def test_a_lease_on_dockerd_has_its_cards_its_limits_and_its_buyer(
         wait_until(lambda: not manager.statuses(), "the lease to end", 60)
     assert Engine(docker_socket).get("/containers/json", all="true") == []
     assert not [each for each in Engine(docker_socket).get("/networks") if "fallow" in each["Name"]]
+
+
+def test_what_is_written_into_a_volume_of_the_image_counts_on_dockerd(
+    docker_socket: Path, engine: PodmanEngine, tmp_path: Path
+) -> None:
+    docker = ["docker", "-H", f"unix://{docker_socket}"]
+    made = subprocess.run([*docker, "create", IMAGE, "true"], check=True, capture_output=True, text=True).stdout.strip()
+    image = "localhost/fallow-volume:1"
+    subprocess.run([*docker, "commit", "--change", "VOLUME /data", made, image], check=True, capture_output=True)
+    subprocess.run([*docker, "rm", made], check=True, capture_output=True)
+    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    object.__setattr__(manager._host, "settings", replace(manager._host.settings, disk_check_seconds=0.5))
+    script = "dd if=/dev/zero of=/data/big bs=1M count=8; sleep 100"
+    spec = WorkloadSpec(image, Buyer(tmp_path / "buyer").key.public_line, disk_gib=0, command=["sh", "-c", script])
+    manager.apply(run_command(spec, gpus=(GPUS[1],)))
+    acks = Acks(manager)
+    wait_until(lambda: Phase.FAILED in acks.phases(), "the end", 60)
+    assert acks.all[-1].reason is FailureReason.WORKLOAD_EXITED
+    assert "MiB written" in (acks.all[-1].detail or "")
+    wait_until(lambda: not manager.statuses(), "the lease to end", 60)
 
 
 def test_a_missing_image_on_dockerd_is_the_buyers_reason(

@@ -243,6 +243,29 @@ def test_a_lease_that_writes_more_than_its_disk_is_ended(
     assert "MiB written, 0 MiB is the limit" in (failed.all[-1].detail or "")
 
 
+def test_a_volume_of_the_image_does_not_escape_the_disk_limit(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    image = "localhost/fallow-volume:1"
+    made = podman(engine, "create", IMAGE, "true").strip()
+    podman(engine, "commit", "-q", "--change", "VOLUME /data", made, image)
+    podman(engine, "rm", made)
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer, image=image), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    assert podman(engine, "volume", "ls", "-q") == ""
+
+
+def test_more_disk_than_is_free_is_refused_with_the_reason(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer, disk_gib=10**6), gpus=(GPU,)))
+    failed = Acks(manager).wait(Phase.FAILED)
+    assert failed.reason is FailureReason.ENGINE_UNAVAILABLE
+    assert "1000000 GiB of disk are wanted" in (failed.detail or "")
+
+
 def test_a_stop_lets_the_buyers_process_finish_within_the_grace(
     engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, relay: RunningRelay
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.access import LEASE_MOUNTED_AT
 from nodes.agent.workloads.bundle import MOUNTED_AT
+from nodes.agent.workloads.disk import folder_mib, free_mib
 from nodes.agent.workloads.engine import CALL_SECONDS, Engine, EngineError
 from nodes.agent.workloads.firewall import bridge_name, close_private_ranges
 from nodes.agent.workloads.images import full_name, pull_image
@@ -102,7 +103,13 @@ class DockerRuntime:
         filters = json.dumps({"id": [container]})
         with _AsFailure("disk use is not known"):
             rows = self.engine.get("/containers/json", all="true", size="true", filters=filters)
-        return int(rows[0].get("SizeRw") or 0) // MIB if rows else None
+            volumes = self._volumes(container)
+        return int(rows[0].get("SizeRw") or 0) // MIB + sum(map(folder_mib, volumes)) if rows else None
+
+    def disk_free_mib(self) -> int | None:
+        with _AsFailure("the engine does not say where it keeps containers"):
+            folder = self._storage_folder()
+        return free_mib(Path(folder))
 
     def stop(self, container: str, grace_seconds: int) -> None:
         seconds = CALL_SECONDS + grace_seconds
@@ -161,7 +168,20 @@ class DockerRuntime:
             "HostConfig": self._host_config(plan) | self._gpu_config(plan),
         }
         query = {"name": container_name(plan)}
-        return str(self.engine.call("POST", "/containers/create", wanted, query=query)["Id"])
+        container = str(self.engine.call("POST", "/containers/create", wanted, query=query)["Id"])
+        if hidden := [str(each) for each in self._volumes(container) if not each.is_dir()]:
+            self._remove_container(container)
+            detail = f"the image declares volumes that the agent can't see and so not limit: {', '.join(hidden)}"
+            raise RuntimeFailure(FailureReason.IMAGE_DENIED, detail)
+        return container
+
+    def _volumes(self, container: str) -> Sequence[Path]:
+        """Those that the image declares; dockerd can't be told to leave them out."""
+        mounts = self.engine.get(f"/containers/{container}/json").get("Mounts") or []
+        return [Path(each["Source"]) for each in mounts if each.get("Type") == "volume"]
+
+    def _storage_folder(self) -> str:
+        return str(self.engine.get("/info")["DockerRootDir"])
 
     def _host_config(self, plan: ContainerPlan) -> dict[str, Any]:
         memory = (plan.memory_mib or 0) * MIB

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
-from nodes.agent.workloads.lease import Host, LeaseRun
+from nodes.agent.workloads.host import Host
+from nodes.agent.workloads.lease import LeaseRun
 from nodes.agent.workloads.runtime import Container, Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import Settings
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
@@ -113,7 +114,14 @@ class LeaseManager:
         elif (ended := self._ended.get(command.lease)) and _same(ended, command):
             self._repeat(ended)
         else:
-            self._repeat(_never_here(command))
+            self._end_unknown(command)
+
+    def _end_unknown(self, command: AssignmentCommand) -> None:
+        """Nothing is known of it here, but the engine may have its container: it is acked when that is gone."""
+        record = Record(command, Phase.STOPPING, boot_id())
+        run = LeaseRun(self._host, record, adopted=_gone(record))
+        run.stop()
+        self._begin(run)
 
     def _begin(self, run: LeaseRun) -> None:
         self._runs[run.command.lease] = run
@@ -193,19 +201,6 @@ class LeaseManager:
 
 def _same(ended: Ack, command: AssignmentCommand) -> bool:
     return ended.assignment == command.assignment and ended.epochs == command.epochs
-
-
-def _never_here(command: AssignmentCommand) -> Ack:
-    return Ack(
-        assignment=command.assignment,
-        lease=command.lease,
-        epochs=dict(command.epochs),
-        phase=Phase.STOPPED,
-        run=0,
-        seq=0,
-        mono_ms=0,
-        memory_at_baseline=True,  # nothing of this lease was here, so nothing of it is left
-    )
 
 
 def _record_of(container: Container) -> Record:

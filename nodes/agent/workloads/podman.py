@@ -28,6 +28,9 @@ class PodmanRuntime(DockerRuntime):
 
     name = "podman"
 
+    def _storage_folder(self) -> str:
+        return str(self.engine.get(f"{API}/info")["store"]["graphRoot"])
+
     def _create_network(self, plan: ContainerPlan) -> None:
         wanted = {
             "name": network_name(plan.lease),
@@ -51,6 +54,7 @@ class PodmanRuntime(DockerRuntime):
             "stop_signal": 15,
             "systemd": "false",
             "restart_policy": "no",
+            "image_volume_mode": "ignore",  # a volume would be outside of the disk limit
             "log_configuration": {"driver": "k8s-file", "size": 10 * MIB},
             "netns": {"nsmode": "bridge"},
             "Networks": {network_name(plan.lease): {}},

@@ -149,6 +149,9 @@ class ProcessRuntime:
     def disk_used_mib(self, container: str) -> int | None:
         return None  # the home is a tmpfs with a size of its own
 
+    def disk_free_mib(self) -> int | None:
+        return None
+
     def stop(self, container: str, grace_seconds: int) -> None:
         facts = self._facts(container)
         for number, seconds in ((signal.SIGTERM, float(grace_seconds)), (signal.SIGKILL, 10.0)):

@@ -110,7 +110,11 @@ class Runtime(Protocol):
     def logs(self, container: str) -> str:
         """The last lines that it wrote; nothing when they can't be had."""
 
-    def disk_used_mib(self, container: str) -> int | None: ...
+    def disk_used_mib(self, container: str) -> int | None:
+        """What a container has written, its volumes included; None when there is no telling."""
+
+    def disk_free_mib(self) -> int | None:
+        """Room where containers write; None when there is no telling."""
 
     def stop(self, container: str, grace_seconds: int) -> None:
         """SIGTERM, the grace, SIGKILL."""

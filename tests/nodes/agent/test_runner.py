@@ -272,6 +272,24 @@ def test_a_replayed_start_is_refused_once_its_stop_was_seen(host, server):
     assert host.workloads.running == {}
 
 
+def test_a_stop_passes_when_its_epoch_can_not_be_written_and_a_start_waits(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command()))
+    host.step()
+    epochs = host.state.folder / "epochs.json"
+    epochs.rename(host.state.folder / "kept")
+    (epochs / "in the way").mkdir(parents=True)
+    start = signed(command(lease="lease_2", epochs={"GPU-b": 1}))
+    server.answers[REPORTS_PATH] = reply(start, signed(command(wanted="stop", epochs={"GPU-a": 2})))
+    host.step(5)
+    assert host.workloads.running == {}
+    (epochs / "in the way").rmdir()
+    epochs.rmdir()
+    server.answers[REPORTS_PATH] = reply(start, signed(command(epochs={"GPU-a": 1})))
+    host.step(5)
+    assert list(host.workloads.running) == ["lease_2"]
+    assert host.state.epochs()["GPU-a"].epoch == 2
+
+
 def test_a_newer_lease_of_a_card_ousts_the_older(host, server):
     server.answers[REPORTS_PATH] = reply(signed(command(lease="lease_1")))
     host.step()

@@ -12,9 +12,11 @@ from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.openssh import Ed25519Key
 from nodes.agent.workloads.process import find_sshd
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
 from nodes.relay.probe import probe_now
+from tests.nodes.agent.conftest import SmallDisk
 from tests.nodes.agent.workloads.host import GPU, Acks, Buyer, run_and_kill, run_command
 from tests.nodes.relay.conftest import RunningRelay, wait_until
 
@@ -120,9 +122,42 @@ def test_a_lease_that_ended_is_not_started_again_by_a_repeated_command(open_host
 def test_a_stop_of_a_lease_that_never_was_here_is_acked_once(open_host: Open, buyer: Buyer) -> None:
     manager = open_host()
     command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), wanted="stop")
+    acks = Acks(manager)
+    manager.apply(command)
+    assert acks.wait(Phase.STOPPED).memory_at_baseline is True
+    wait_until(lambda: manager.statuses() == [], "the thread to end")
     manager.apply(command)
     manager.apply(command)
-    assert [(ack.phase, ack.memory_at_baseline) for ack in manager.drain_acks()] == [(Phase.STOPPED, True)]
+    assert acks.phases() == [Phase.STOPPING, Phase.STOPPED, Phase.STOPPED]
+
+
+def test_a_stop_of_a_lease_that_the_agent_forgot_ends_what_the_runtime_still_has(
+    open_host: Open, config: Config, buyer: Buyer
+) -> None:
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    forgetful = open_host()
+    run_and_kill(config, Ed25519Key.generate().seed, command)
+    assert forgetful.statuses() == []
+    forgetful.apply(dataclasses.replace(command, wanted="stop"))
+    Acks(forgetful).wait(Phase.STOPPED)
+    assert _pgrep("-f", f"{config.state_dir}/processes/lse_1") == []
+
+
+def test_on_a_full_disk_a_lease_still_ends_before_it_is_called_stopped(
+    open_host: Open, config: Config, buyer: Buyer, small_disk: SmallDisk
+) -> None:
+    config.state_dir.symlink_to(small_disk.path)
+    manager = open_host()
+    acks = Acks(manager)
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    manager.apply(command)
+    acks.wait(Phase.RUNNING)
+    (small_disk.path / "leases/lse_1/record.json").unlink()  # not even an old one to write over
+    small_disk.fill()
+    manager.apply(dataclasses.replace(command, wanted="stop", epochs={GPU: 2}))
+    acks.wait(Phase.STOPPED)
+    assert _pgrep("-f", f"{config.state_dir}/processes/lse_1") == []
+    assert not (small_disk.path / "processes/lse_1").exists()
 
 
 def test_a_newer_epoch_ends_the_older_lease_first_and_an_older_one_is_refused(open_host: Open, buyer: Buyer) -> None:
