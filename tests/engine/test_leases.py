@@ -12,6 +12,7 @@ import pytest
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads.engine import Engine
 from nodes.agent.workloads.runtime import LEASE_LABEL
+from nodes.agent.workloads.shares import host_size, share_of
 from nodes.relay.probe import probe_now
 from tests.engine.conftest import GPUS, IMAGE, KilledAgent, OpenHost, PodmanEngine, World
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
@@ -123,6 +124,18 @@ def test_the_limits_stand_in_the_cgroup_and_in_the_process(
     assert "cap_mknod" not in named
     assert "8.0M" in podman(engine, "exec", container, "df", "-h", "/dev/shm")
     assert manager.is_lease_pid(pid)
+
+
+def test_a_lease_without_limits_of_its_own_gets_its_cards_share_of_the_host(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    pid = int(podman(engine, "inspect", "-f", "{{.State.Pid}}", only_container(engine)))
+    share = share_of(host_size(), 1, len(GPUS))
+    assert _cgroup(pid, "memory", "memory.limit_in_bytes", "memory.max") == str(share.memory_mib * 1024**2)
+    assert _cgroup(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == str(share.cpu_millis * 100)
 
 
 def _cgroup(pid: int, controller: str, version_1: str, version_2: str) -> str:

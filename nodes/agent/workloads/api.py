@@ -56,5 +56,10 @@ class OpenWorkloads(Protocol):
     """
 
     def __call__(
-        self, config: Config, on_change: Callable[[], None], *, memory_used_mib: MemoryUsed | None = None
+        self,
+        config: Config,
+        on_change: Callable[[], None],
+        *,
+        memory_used_mib: MemoryUsed | None = None,
+        card_count: Callable[[], int] = ...,
     ) -> Workloads: ...

@@ -184,11 +184,11 @@ class DockerRuntime:
         return str(self.engine.get("/info")["DockerRootDir"])
 
     def _host_config(self, plan: ContainerPlan) -> dict[str, Any]:
-        memory = (plan.memory_mib or 0) * MIB
+        memory = plan.memory_mib * MIB
         return {
             "Memory": memory,
             "MemorySwap": memory,
-            "NanoCpus": (plan.cpu_millis or 0) * 1_000_000,
+            "NanoCpus": plan.cpu_millis * 1_000_000,
             "PidsLimit": plan.pids,
             "ShmSize": plan.shm_mib * MIB,
             "CapDrop": ["ALL"],

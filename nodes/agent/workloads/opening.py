@@ -26,6 +26,7 @@ def open_workloads(
     on_change: Callable[[], None],
     *,
     memory_used_mib: MemoryUsed | None = None,
+    card_count: Callable[[], int] = lambda: 0,
     node_seed: Callable[[], bytes] | None = None,
     proc_driver: Path = PROC_DRIVER,
 ) -> Workloads:
@@ -38,6 +39,7 @@ def open_workloads(
         node_key=lambda: Ed25519Key(node_seed() if node_seed else _seed_on_disk(config.state_dir)),
         simulated=config.simulator is not None,
         memory_used_mib=memory_used_mib,
+        card_count=card_count,
         run_hooks=_hooks(config),
         proc_driver=proc_driver,
     )

@@ -8,6 +8,7 @@ from nodes.agent.workloads.bundle import build_bundle
 from nodes.agent.workloads.host import Host
 from nodes.agent.workloads.openssh import Ed25519Key
 from nodes.agent.workloads.runtime import ContainerPlan, RuntimeFailure
+from nodes.agent.workloads.shares import Share, host_size, share_of
 
 
 def plan_container(host: Host, command: AssignmentCommand, spec: WorkloadSpec) -> ContainerPlan:
@@ -20,6 +21,7 @@ def plan_container(host: Host, command: AssignmentCommand, spec: WorkloadSpec) -
         access = prepare_access(folder / "access", spec.ssh_public_key, bundle, Ed25519Key.generate())
     except ValueError as error:
         raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"the buyer's key: {error}") from error
+    share = _share(host, len(command.epochs))
     return ContainerPlan(
         lease=command.lease,
         assignment=command.assignment,
@@ -29,13 +31,19 @@ def plan_container(host: Host, command: AssignmentCommand, spec: WorkloadSpec) -
         command=spec.command or (),
         env=spec.env,
         simulated=host.settings.simulated,
-        cpu_millis=spec.cpu_millis,
-        memory_mib=spec.memory_mib,
+        cpu_millis=spec.cpu_millis or share.cpu_millis,
+        memory_mib=spec.memory_mib or share.memory_mib,
         shm_mib=spec.shm_mib,
         pids=spec.pids,
         disk_gib=spec.disk_gib,
         dns=host.settings.dns,
     )
+
+
+def _share(host: Host, cards: int) -> Share:
+    # A lease that is begun again at the agent's start may be planned before the first sample.
+    known_to_driver = sum(1 for _ in host.settings.proc_driver.glob("gpus/*"))
+    return share_of(host_size(), cards, max(host.settings.card_count(), known_to_driver))
 
 
 def _refuse_without_disk(host: Host, spec: WorkloadSpec) -> None:

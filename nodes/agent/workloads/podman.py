@@ -71,12 +71,11 @@ class PodmanRuntime(DockerRuntime):
 
 
 def _limits(plan: ContainerPlan) -> dict[str, Any]:
-    limits: dict[str, Any] = {"pids": {"limit": plan.pids}}
-    if plan.memory_mib:
-        limits["memory"] = {"limit": plan.memory_mib * MIB, "swap": plan.memory_mib * MIB}
-    if plan.cpu_millis:
-        limits["cpu"] = {"quota": plan.cpu_millis * CPU_PERIOD_US // 1000, "period": CPU_PERIOD_US}
-    return limits
+    return {
+        "pids": {"limit": plan.pids},
+        "memory": {"limit": plan.memory_mib * MIB, "swap": plan.memory_mib * MIB},
+        "cpu": {"quota": plan.cpu_millis * CPU_PERIOD_US // 1000, "period": CPU_PERIOD_US},
+    }
 
 
 def _mount(source: str, target: str) -> dict[str, Any]:

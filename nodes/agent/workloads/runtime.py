@@ -46,11 +46,11 @@ class ContainerPlan:
     epochs: Mapping[str, int]
     image: str
     access: Access
+    cpu_millis: int
+    memory_mib: int
     command: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
-    cpu_millis: int | None = None
-    memory_mib: int | None = None
     shm_mib: int = 1024
     pids: int = 4096
     disk_gib: int = 10
