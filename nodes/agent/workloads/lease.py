@@ -103,7 +103,8 @@ class LeaseRun:
             phase, reason, detail = Phase.FAILED, failure.reason, failure.detail
         except Exception as error:
             log.exception("lease %s", self.command.lease)
-            phase, reason, detail = Phase.FAILED, FailureReason.INTERNAL, f"{type(error).__name__}: {error}"
+            unforeseen = RuntimeFailure(FailureReason.INTERNAL, f"{type(error).__name__}: {error}")
+            phase, reason, detail = Phase.FAILED, unforeseen.reason, unforeseen.detail
         self._take_down(phase, reason, detail)
 
     # ---- up

@@ -18,13 +18,21 @@ HOST_KEY_LABEL = "fallow.host-key"
 GPUS_VARIABLE = "FALLOW_GPUS"
 
 
+DETAIL_LENGTH_MAX = 500
+
+
 class RuntimeFailure(Exception):
-    """A lease can't be started or has ended; `reason` says on whose account."""
+    """A lease can't be started or has ended; `reason` says on whose account, `detail` is one printable line."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail[:500]
+        self.detail = printable(detail)[:DETAIL_LENGTH_MAX]
+        super().__init__(self.detail)
+
+
+def printable(text: str) -> str:
+    """One line that any database and page can take: what a container wrote may hold any byte."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,6 +312,40 @@ def test_acks_are_repeated_until_they_are_answered(host, server):
     assert len(acks(server)) == 2
 
 
+def test_one_ack_that_is_refused_for_good_costs_no_other(host, server):
+    def refuse_the_third(body):
+        refused = any(each.lease == "lease_3" for each in decode(AckBatch, body).acks)
+        return (400, {}, b'{"detail": "bad"}') if refused else (204, {}, b"")
+
+    server.answers[ACKS_PATH] = refuse_the_third
+    starts = [signed(command(lease=f"lease_{n}", epochs={f"GPU-{n}": 1})) for n in range(1, 8)]
+    server.answers[REPORTS_PATH] = reply(*starts)
+    host.step()
+    taken = [
+        ack.lease
+        for body in server.bodies(ACKS_PATH)
+        if refuse_the_third(body)[0] == 204
+        for ack in decode(AckBatch, body).acks
+    ]
+    assert taken == [f"lease_{n}" for n in (1, 2, 4, 5, 6, 7)]
+    assert host.spool.acks(10)[0] == []
+
+
+def test_one_replayed_report_that_is_refused_for_good_costs_no_other(host, server):
+    def refuse_the_second(body):
+        refused = any(report.seq == 2 for report in decode(ReportBatch, body).reports)
+        return (400, {}, b'{"detail": "bad"}') if refused else reply()
+
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    for _ in range(8):
+        host.step(60)
+    server.answers[REPORTS_PATH] = refuse_the_second
+    for _ in range(6):
+        host.step(60)
+    assert len(host.spool) == 0
+    assert host.spool.dropped == 1
+
+
 def test_a_log_is_kept_until_it_is_taken_and_the_newest_wins(host, server):
     server.answers[LOGS_PATH] = (503, {}, b"")
     host.workloads.logs = [LogTail("asg_1", "one")]

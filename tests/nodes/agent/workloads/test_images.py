@@ -6,6 +6,7 @@ from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.access import one_line
 from nodes.agent.workloads.engine import EngineError
 from nodes.agent.workloads.images import _note, _percent, full_name, image_reason
+from nodes.agent.workloads.runtime import RuntimeFailure
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ def test_an_image_beyond_the_limit_is_given_up_while_it_is_pulled() -> None:
     with pytest.raises(EngineError) as caught:
         _note({}, {"id": "a", "progressDetail": {"current": 1, "total": 10**12}})
     assert image_reason(caught.value) is FailureReason.IMAGE_TOO_LARGE
+
+
+def test_what_a_container_wrote_becomes_one_line_that_a_database_takes() -> None:
+    failure = RuntimeFailure(FailureReason.WORKLOAD_EXITED, "exit code 1: a\0b\x1b[31m\nç\udcff" + "x" * 600)
+    assert failure.detail.startswith("exit code 1: a b [31m ç x")
+    assert len(failure.detail) == 500
 
 
 def test_options_before_a_buyers_key_are_refused() -> None:
