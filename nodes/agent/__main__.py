@@ -120,9 +120,10 @@ def _stop_leases(config: Config) -> None:
     workloads.recover()
     workloads.stop_all(FailureReason.OWNER_STOPPED)
     deadline = time.monotonic() + STOP_SECONDS_MAX
-    while workloads.statuses():
+    while not workloads.ready or workloads.statuses():
         if time.monotonic() > deadline:
-            raise StateError(f"leases still run after {STOP_SECONDS_MAX} s: stop their containers by hand")
+            what = "leases still run" if workloads.ready else "the engine can't be asked whether leases run"
+            raise StateError(f"{what} after {STOP_SECONDS_MAX} s: stop their containers by hand")
         time.sleep(0.2)
 
 

@@ -36,7 +36,6 @@ class Parts:
     conversation: Conversation
     spool: Spool
     state: StateDir
-    runtime: str
     run: int
     boot: str
 
@@ -90,7 +89,7 @@ class Runner:
             self._report_at = now + self._parts.conversation.interval_ms
 
     def _report(self, snapshot: Snapshot, now: int) -> None:
-        inventory = inventory_of(snapshot, runtime=self._parts.runtime, state=self._parts.state)
+        inventory = inventory_of(snapshot, runtime=self._parts.leases.runtime, state=self._parts.state)
         self._seq += 1
         report = Report(
             run=self._parts.run,

@@ -71,7 +71,6 @@ class Service:
             conversation=Conversation(self._link, self._spool, leases),
             spool=self._spool,
             state=state,
-            runtime=workloads.runtime,
             run=run,
             boot=boot_id(),
         )

@@ -6,7 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -32,11 +32,15 @@ class CardEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """When the server last spoke, in CLOCK_BOOTTIME milliseconds of that boot, and each lease's time to live."""
+    """When the server last spoke and when it last named each lease, in CLOCK_BOOTTIME milliseconds of that boot.
+
+    `leases` is not in files of earlier versions.
+    """
 
     boot: str
     at_ms: int
     ttl_seconds: dict[str, int]
+    leases: dict[str, int] = field(default_factory=dict)
 
 
 class StateDir:

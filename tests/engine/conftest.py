@@ -215,7 +215,9 @@ KilledAgent = Callable[[AssignmentCommand], Ack]
 def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iterator[OpenHost]:
     """Opens the host's leases as an agent does at its start; whatever is left at the end is stopped."""
     managers: list[LeaseManager] = []
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=engine.socket)
+    link = tmp_path / "engine"
+    link.symlink_to(engine.socket)
+    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=link)
 
     def start() -> LeaseManager:
         seed = relay.node_key.seed
@@ -232,6 +234,8 @@ def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iter
         return manager
 
     yield start
+    if not link.exists():
+        link.symlink_to(engine.socket)
     for each in managers:
         each.stop_all(FailureReason.OWNER_STOPPED)
     wait_until(lambda: not any(each.statuses() for each in managers), "the leases to end", 60)

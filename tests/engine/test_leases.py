@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
+from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine
+from nodes.agent.workloads.late import LateWorkloads
 from nodes.agent.workloads.runtime import LEASE_LABEL
 from nodes.agent.workloads.shares import host_size, share_of
 from nodes.relay.probe import probe_now
@@ -307,6 +310,50 @@ def test_a_killed_agents_lease_goes_on_and_is_found_again(
     assert again.ssh_host_key == before.ssh_host_key
     assert only_container(engine) == container
     wait_until(lambda: buyer.ssh("root", str(again.ssh_host_key), endpoint.listen_port, "true").returncode == 0, "ssh")
+
+
+@pytest.mark.parametrize("gone", ["at the start", "when it is asked what runs"])
+def test_an_engine_that_answers_later_is_waited_for(
+    engine: PodmanEngine, killed_agent: KilledAgent, buyer: Buyer, tmp_path: Path, gone: str
+) -> None:
+    command = run_command(spec_of(buyer), gpus=(GPU,))
+    killed_agent(command)
+    container = only_container(engine)
+    link = tmp_path / "later"
+    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=link)
+    if gone != "at the start":
+        link.symlink_to(engine.socket)
+    host = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    link.unlink(missing_ok=True)
+    if isinstance(host, LateWorkloads):
+        host._retry_seconds = 0.1
+    else:
+        object.__setattr__(host._host, "settings", replace(host._host.settings, retry_seconds=0.1))
+    host.recover()
+    for wanted in ("stop", "run"):
+        host.apply(replace(command, wanted=wanted))
+    assert (host.ready, host.statuses(), host.drain_acks()) == (False, [], [])
+    link.symlink_to(engine.socket)
+    Acks(host).wait(Phase.RUNNING)
+    assert (host.ready, host.runtime, only_container(engine)) == (True, "podman", container)
+    host.stop_all(FailureReason.OWNER_STOPPED)
+    wait_until(lambda: host.statuses() == [], "the lease to end", 30)
+
+
+def test_a_wish_to_stop_is_kept_until_the_engine_answers(
+    engine: PodmanEngine, killed_agent: KilledAgent, buyer: Buyer, tmp_path: Path
+) -> None:
+    killed_agent(run_command(spec_of(buyer), gpus=(GPU,)))
+    link = tmp_path / "later"
+    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=link)
+    host = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    assert isinstance(host, LateWorkloads)
+    host._retry_seconds = 0.1
+    host.recover()
+    host.stop_all(FailureReason.OWNER_STOPPED)
+    link.symlink_to(engine.socket)
+    assert Acks(host).wait(Phase.STOPPED).reason is FailureReason.OWNER_STOPPED
+    assert containers(engine) == []
 
 
 def test_state_is_rebuilt_from_labels_when_the_agents_files_are_lost(

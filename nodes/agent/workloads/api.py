@@ -19,7 +19,13 @@ class Workloads(Protocol):
     runner stamps them. Owner hooks (`nodes.agent.hooks.run_hooks`) are run by the implementation, in its threads.
     """
 
-    runtime: str  # as in Inventory.runtime
+    @property
+    def runtime(self) -> str:
+        """As in Inventory.runtime; an engine may begin to answer later."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what runs here; until then commands wait for their next repeat."""
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply, so it is idempotent.

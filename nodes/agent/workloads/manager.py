@@ -35,11 +35,15 @@ class LeaseManager:
         self._ended: dict[str, Ack] = {}
         self._acks: list[Ack] = []
         self._logs: dict[str, LogTail] = {}
+        self._stop_reason: FailureReason | None = None
+        self.ready = True
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply."""
         with self._lock:
             self._sweep()
+            if not self.ready:
+                return
             if command.wanted == RUN:
                 self._apply_run(command)
             else:
@@ -54,6 +58,7 @@ class LeaseManager:
     def stop_all(self, reason: FailureReason) -> None:
         """End every lease on the host's own account."""
         with self._lock:
+            self._stop_reason = None if self.ready else reason
             for run in self._runs.values():
                 run.stop(reason)
 
@@ -85,17 +90,35 @@ class LeaseManager:
         return bool(containers) and self._runtime.owns_pid(pid, containers)
 
     def recover(self) -> None:
-        """Rebuild what runs from records and labels; what was half started begins again."""
+        """Rebuild what runs from records and labels; what was half started begins again.
+
+        Nothing is begun or ended while the engine can't be asked: that is tried again until it answers.
+        """
+        self.ready = self._try_to_recover()
+        if not self.ready:
+            threading.Thread(target=self._keep_trying, name="recovery", daemon=True).start()
+
+    def _keep_trying(self) -> None:
+        while not self._try_to_recover():
+            time.sleep(self._host.settings.retry_seconds)
+        with self._lock:
+            self.ready = True
+            if self._stop_reason is not None:
+                self.stop_all(self._stop_reason)
+        self._on_change()
+
+    def _try_to_recover(self) -> bool:
         try:
             found = {each.lease: each for each in self._runtime.list()}
         except RuntimeFailure as failure:
             log.warning("the engine can't be asked what runs: %s", failure.detail)
-            found = {}
+            return False
         with self._lock:
             for record in self._store.load():
                 self._recover(record, found.pop(record.command.lease, None))
             for container in found.values():
                 self._adopt(_record_of(container), container)
+        return True
 
     def _apply_run(self, command: AssignmentCommand) -> None:
         run = self._runs.get(command.lease)
@@ -176,7 +199,7 @@ class LeaseManager:
         if record.final is not None:
             self._ended[record.command.lease] = record.final
             if container is not None:
-                self._runtime.remove(container.id, container.lease)
+                self._finish(record, container)
         elif record.phase is Phase.RUNNING and container is not None:
             self._adopt(record, container)
         elif record.phase in (Phase.PULLING, Phase.STARTING):

@@ -11,6 +11,7 @@ class NoWorkloads:
     """Refuses to run, agrees to stop."""
 
     runtime = "none"
+    ready = True
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change

@@ -10,6 +10,7 @@ from nodes.agent.hooks import HookFailed, run_hooks
 from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.api import MemoryUsed, Workloads
 from nodes.agent.workloads.engine import Engine, EngineError
+from nodes.agent.workloads.late import LateWorkloads
 from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.none import NoWorkloads
 from nodes.agent.workloads.openssh import Ed25519Key
@@ -18,6 +19,7 @@ from nodes.agent.workloads.settings import RunHooks, Settings
 from nodes.agent.workloads.verify import PROC_DRIVER
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
+VERSION_SECONDS = 5.0  # an engine that hangs must not hold up the agent's start
 PODMAN_SOCKETS = (Path("/run/podman/podman.sock"),)
 
 
@@ -31,8 +33,7 @@ def open_workloads(
     proc_driver: Path = PROC_DRIVER,
 ) -> Workloads:
     """The leases of this host, as `api.OpenWorkloads` says; `node_seed` gives the 32 bytes of the enrolment key."""
-    runtime = find_runtime(config)
-    if runtime is None:
+    if config.runtime == "none":
         return NoWorkloads(on_change)
     settings = Settings(
         folder=config.state_dir,
@@ -43,7 +44,21 @@ def open_workloads(
         run_hooks=_hooks(config),
         proc_driver=proc_driver,
     )
-    return LeaseManager(runtime, settings, on_change)
+    runtime = find_runtime(config)
+    if runtime is not None:
+        return LeaseManager(runtime, settings, on_change)
+    return LateWorkloads(
+        lambda: find_runtime(config),
+        lambda found: LeaseManager(found, settings, on_change),
+        on_change,
+        expected=_is_expected(config),
+    )
+
+
+def _is_expected(config: Config) -> bool:
+    """Whether leases may run though no engine answers: the owner named it, or it had leases before."""
+    named = config.runtime in ("docker", "podman") or config.engine_socket is not None
+    return named or (config.state_dir / "leases").is_dir()
 
 
 def find_runtime(config: Config) -> Runtime | None:
@@ -55,7 +70,7 @@ def find_runtime(config: Config) -> Runtime | None:
     for path in _sockets(config):
         engine = Engine(path)
         try:
-            about = engine.get("/version")
+            about = engine.call("GET", "/version", seconds=VERSION_SECONDS)
         except EngineError:
             continue
         return _containers(engine, about)

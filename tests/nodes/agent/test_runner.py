@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -38,6 +39,7 @@ class RunningLeases:
     """A runtime that runs whatever it is told and stops on the spot: the runner knows `Workloads` alone."""
 
     runtime = "process"
+    ready = True
 
     def __init__(self):
         self.running = {}
@@ -105,7 +107,7 @@ class Host:
             self.link, self.spool, leases, backoff=lambda: Backoff(lambda low, _: low), boot=clock.boot
         )
         reader = NvmlReader(clock=lambda: self.now / 1000)
-        parts = Parts(reader, leases, conversation, self.spool, self.state, "process", run, self.boot)
+        parts = Parts(reader, leases, conversation, self.spool, self.state, run, self.boot)
         self.runner = Runner(parts, clock=clock, watch_seconds=0.05)
 
     def crash(self):
@@ -412,11 +414,39 @@ def test_what_can_not_be_read_or_is_of_an_earlier_boot_counts_from_the_start(hos
     assert host.workloads.running
 
 
-def test_every_reply_renews_the_leases(host, server):
-    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+def test_every_reply_renews_the_leases_that_it_names_and_no_other(host, server):
+    both = [signed(command(ttl_seconds=60)), signed(command(lease="lease_2", epochs={"GPU-b": 1}, ttl_seconds=60))]
+    server.answers[REPORTS_PATH] = reply(*both)
+    host.step()
+    server.answers[REPORTS_PATH] = reply(both[0])
     for _ in range(5):
         host.step(50)
     assert list(host.workloads.running) == ["lease_1"]
+    assert host.workloads.stopped == [("lease_2", FailureReason.LEASE_TTL_LAPSED)]
+
+
+def test_starts_of_the_agent_do_not_renew_a_lease_that_the_server_no_longer_names(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    server.answers[REPORTS_PATH] = reply()
+    for _ in range(3):
+        host.step(20)
+        host.crash()
+    host.step(1)
+    assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
+
+
+def test_when_the_server_was_heard_is_read_from_the_file_of_an_earlier_version(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    old = {"boot": "boot-1", "at_ms": host.now, "ttl_seconds": {"lease_1": 60}}
+    (host.state.folder / "heard.json").write_text(json.dumps(old))
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    host.crash()
+    host.step(60)
+    assert host.workloads.running
+    host.step(1)
+    assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
 
 
 def test_the_owner_can_drain_and_stop_now(host, server):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nodes.agent.config import Config
 from nodes.agent.protocol import Ack, AssignmentCommand, Phase, RelayEndpoint, WorkloadSpec, decode, encode
-from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.api import Workloads
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
 from nodes.agent.workloads.verify import PROC_DRIVER
 from tests.nodes.relay.conftest import wait_until
@@ -20,7 +20,7 @@ GPU = "GPU-11111111-0000-0000-0000-000000000001"
 class Acks:
     """Everything that a manager acked so far."""
 
-    def __init__(self, manager: LeaseManager) -> None:
+    def __init__(self, manager: Workloads) -> None:
         self._manager = manager
         self.all: list[Ack] = []
 
