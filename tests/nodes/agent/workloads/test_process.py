@@ -131,6 +131,25 @@ def test_a_stop_of_a_lease_that_never_was_here_is_acked_once(open_host: Open, bu
     assert acks.phases() == [Phase.STOPPING, Phase.STOPPED, Phase.STOPPED]
 
 
+def test_a_stop_of_a_lease_that_ended_by_itself_repeats_its_own_end(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    readings = iter([300])
+    settings = dataclasses.replace(
+        manager._host.settings, baseline_seconds=0.2, memory_used_mib=lambda uuid: next(readings, 900)
+    )
+    object.__setattr__(manager._host, "settings", settings)
+    acks = Acks(manager)
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    manager.apply(command)
+    acks.wait(Phase.RUNNING)
+    manager.stop("lse_1", FailureReason.OWNER_STOPPED)
+    ended = acks.wait(Phase.STOPPED)
+    assert (ended.reason, ended.memory_at_baseline) == (FailureReason.OWNER_STOPPED, False)
+    wait_until(lambda: manager.statuses() == [], "the thread to end")
+    manager.apply(dataclasses.replace(command, wanted="stop", epochs={GPU: 2}, spec=None))
+    assert manager.drain_acks() == [ended]
+
+
 def test_a_stop_of_a_lease_that_the_agent_forgot_ends_what_the_runtime_still_has(
     open_host: Open, config: Config, buyer: Buyer
 ) -> None:
