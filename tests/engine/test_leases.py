@@ -312,6 +312,37 @@ def test_a_killed_agents_lease_goes_on_and_is_found_again(
     wait_until(lambda: buyer.ssh("root", str(again.ssh_host_key), endpoint.listen_port, "true").returncode == 0, "ssh")
 
 
+def test_an_engine_that_is_away_for_a_while_ends_no_lease(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = open_host()
+    patient = replace(manager._host.settings, watch_seconds=0.05, disk_check_seconds=0.0)
+    object.__setattr__(manager._host, "settings", patient)
+    acks = Acks(manager)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    acks.wait(Phase.RUNNING)
+    (tmp_path / "engine").unlink()
+    wait_until(lambda: "is looked at again" in caplog.text, "the engine to be missed")
+    (tmp_path / "engine").symlink_to(engine.socket)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,), wanted="stop"))
+    assert acks.wait(Phase.STOPPED).reason is None
+
+
+def test_an_engine_that_stays_away_is_the_hosts_reason(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, tmp_path: Path
+) -> None:
+    manager = open_host()
+    hasty = replace(manager._host.settings, watch_seconds=0.05, engine_seconds=0.2, retry_seconds=0.1)
+    object.__setattr__(manager._host, "settings", hasty)
+    acks = Acks(manager)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    acks.wait(Phase.RUNNING)
+    (tmp_path / "engine").unlink()
+    wait_until(lambda: Phase.STOPPING in acks.phases(), "the lease to be given up")
+    (tmp_path / "engine").symlink_to(engine.socket)
+    assert acks.wait(Phase.FAILED).reason is FailureReason.ENGINE_UNAVAILABLE
+
+
 @pytest.mark.parametrize("gone", ["at the start", "when it is asked what runs"])
 def test_an_engine_that_answers_later_is_waited_for(
     engine: PodmanEngine, killed_agent: KilledAgent, buyer: Buyer, tmp_path: Path, gone: str

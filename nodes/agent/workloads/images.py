@@ -15,7 +15,7 @@ IMAGE_BYTES_MAX = 64 * 1024**3
 
 _NOT_FOUND = ("manifest unknown", "not found", "name unknown", "no such image", "does not exist", "invalid reference")
 _DENIED = ("denied", "unauthorized", "authentication required", "forbidden")
-_TOO_LARGE = ("no space left", "too large", "disk quota")
+_TOO_LARGE = ("too large",)
 
 
 def pull_image(engine: Engine, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:

@@ -19,6 +19,7 @@ from nodes.agent.protocol import (
     WorkloadSpec,
 )
 from nodes.agent.workloads.host import Host
+from nodes.agent.workloads.patience import Patience
 from nodes.agent.workloads.planning import plan_container
 from nodes.agent.workloads.runtime import Container, RuntimeFailure
 from nodes.agent.workloads.store import Record
@@ -50,6 +51,8 @@ class LeaseRun:
         self._gpus_seen: list[str] = sorted(adopted.epochs) if adopted else []
         self._progress = -1
         self._announced = False
+        self._next_disk_check = self._next_log = 0.0
+        self._patience = Patience(self.command.lease, host.settings.engine_seconds)
         self._may_exist = adopted is not None
         self._log = ""
         self._thread = threading.Thread(target=self._run, name=f"lease {self.command.lease}", daemon=True)
@@ -169,29 +172,38 @@ class LeaseRun:
         if container is None:
             raise RuntimeFailure(FailureReason.INTERNAL, "the container is gone")
         if not container.running:
-            said = runtime.logs(container.id).strip()[-300:]
-            raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"exit code {container.exit_code}: {said}")
+            said = f"exit code {container.exit_code}: {runtime.logs(container.id).strip()[-300:]}"
+            if self._patience.is_tried:
+                raise RuntimeFailure(FailureReason.INTERNAL, f"it ended while the engine was away, {said}")
+            raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, said)
         return container
 
     # ---- while it runs
 
     def _watch(self) -> None:
-        next_disk_check = next_log = time.monotonic()
         while not self._stop.is_set():
-            container = self._inspect_running()
-            if self._adopted is not None:
-                self._announce()  # it ran all along; its tunnel may take a while to come back
-            if self._tunnel is None and self.command.relays:
-                self._dial(container)
-            self._announce()
-            if time.monotonic() >= next_disk_check:
-                self._check_disk()
-                next_disk_check = time.monotonic() + self._host.settings.disk_check_seconds
-            if time.monotonic() >= next_log:
-                self._keep_log()
-                next_log = time.monotonic() + self._host.settings.log_seconds
+            try:
+                self._look_after()
+                self._patience.rest()
+            except (RuntimeFailure, OSError) as error:
+                self._patience.bear(error)
             self._stop.wait(self._host.settings.watch_seconds)
         raise Stopped
+
+    def _look_after(self) -> None:
+        container = self._inspect_running()
+        if self._adopted is not None:
+            self._announce()  # it ran all along; its tunnel may take a while to come back
+        if self._tunnel is None and self.command.relays:
+            self._dial(container)
+        self._announce()
+        now = time.monotonic()
+        if now >= self._next_disk_check:
+            self._next_disk_check = now + self._host.settings.disk_check_seconds
+            self._check_disk()
+        if now >= self._next_log:
+            self._next_log = now + self._host.settings.log_seconds
+            self._keep_log()
 
     def _announce(self) -> None:
         if not self._announced:
@@ -206,11 +218,12 @@ class LeaseRun:
             Forward(relay, container.address, port) for relay, port in zip(self.command.relays, ports, strict=False)
         ]
         folder = self._host.store.folder(self.command.lease) / "tunnel"
-        self._tunnel = Tunnel(folder, self._host.settings.node_key(), forwards)
-        self._tunnel.start()
+        tunnel = Tunnel(folder, self._host.settings.node_key(), forwards)
+        tunnel.start()
+        self._tunnel = tunnel
         adopted = self._adopted is not None
-        if not self._wait_tunnel(self._tunnel) and not adopted:
-            raise RuntimeFailure(FailureReason.RELAY_UNAVAILABLE, self._tunnel.last_line or "no tunnel stood in time")
+        if not self._wait_tunnel(tunnel) and not adopted:
+            raise RuntimeFailure(FailureReason.RELAY_UNAVAILABLE, tunnel.last_line or "no tunnel stood in time")
 
     def _wait_tunnel(self, tunnel: Tunnel) -> bool:
         deadline = time.monotonic() + self._host.settings.tunnel_seconds
@@ -221,7 +234,11 @@ class LeaseRun:
         return True
 
     def _check_disk(self) -> None:
-        used = self._host.runtime.disk_used_mib(self.record.container)
+        try:
+            used = self._host.runtime.disk_used_mib(self.record.container)
+        except RuntimeFailure as failure:
+            log.warning("lease %s: %s", self.command.lease, failure.detail)
+            return
         limit = self.command.spec.disk_gib * 1024 if self.command.spec else None
         if used is not None and limit is not None and used > limit:
             raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"{used} MiB written, {limit} MiB is the limit")

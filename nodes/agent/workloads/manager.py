@@ -200,7 +200,7 @@ class LeaseManager:
             self._ended[record.command.lease] = record.final
             if container is not None:
                 self._finish(record, container)
-        elif record.phase is Phase.RUNNING and container is not None:
+        elif record.phase is Phase.RUNNING and container is not None and _may_go_on(record, container):
             self._adopt(record, container)
         elif record.phase in (Phase.PULLING, Phase.STARTING):
             self._begin(LeaseRun(self._host, Record(record.command, Phase.PULLING, boot_id(), "", record.baseline)))
@@ -238,6 +238,11 @@ def _record_of(container: Container) -> Record:
         stop_grace_seconds=10,
     )
     return Record(command, Phase.RUNNING, boot_id(), container.id)
+
+
+def _may_go_on(record: Record, container: Container) -> bool:
+    """Not what a restart of the host ended: that is no end of the buyer's."""
+    return container.running or record.boot == boot_id()
 
 
 def _gone(record: Record) -> Container:

@@ -35,3 +35,4 @@ class Settings:
     disk_check_seconds: float = 30.0
     log_seconds: float = 10.0
     retry_seconds: float = 5.0
+    engine_seconds: float = 300.0  # how long an engine may be silent before a lease that runs is given up

@@ -15,7 +15,7 @@ from nodes.agent.workloads.runtime import RuntimeFailure
         ("manifest for a/b:1 not found: manifest unknown", FailureReason.IMAGE_NOT_FOUND),
         ("pull access denied for a/b, repository does not exist or may require login", FailureReason.IMAGE_NOT_FOUND),
         ("unauthorized: authentication required", FailureReason.IMAGE_DENIED),
-        ("write /var/lib/x: no space left on device", FailureReason.IMAGE_TOO_LARGE),
+        ("write /var/lib/x: no space left on device", FailureReason.ENGINE_UNAVAILABLE),
         ("dial tcp 1.2.3.4:443: i/o timeout", FailureReason.ENGINE_UNAVAILABLE),
     ],
 )

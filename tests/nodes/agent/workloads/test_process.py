@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,6 +96,17 @@ def test_a_killed_agents_lease_is_found_again_and_keeps_its_host_key(
     again = Acks(after).wait(Phase.RUNNING)
     assert again.ssh_host_key == before.ssh_host_key
     assert [status.phase for status in after.statuses()] == [Phase.RUNNING]
+
+
+def test_a_restart_of_the_host_is_not_the_buyers_end(open_host: Open, config: Config, buyer: Buyer) -> None:
+    run_and_kill(config, Ed25519Key.generate().seed, run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
+    for pid in _pgrep("-f", f"{config.state_dir}/processes/lse_1"):
+        with contextlib.suppress(ProcessLookupError):  # a namespace ends as a whole
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _pgrep("-f", f"{config.state_dir}/processes/lse_1") == [], "the sshd to end")
+    (record,) = LeaseStore(config.state_dir / "leases").load()
+    LeaseStore(config.state_dir / "leases").save(dataclasses.replace(record, boot="an earlier one"))
+    assert Acks(open_host()).wait(Phase.STOPPED).reason is FailureReason.INTERNAL
 
 
 def test_an_agent_killed_mid_start_starts_the_lease_again(
