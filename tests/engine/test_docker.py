@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine
-from tests.engine.conftest import GPUS, IMAGE, PodmanEngine, answers
+from tests.engine.conftest import GPUS, IMAGE, VOLUME_IMAGE, PodmanEngine, answers, config_of
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
 from tests.nodes.relay.conftest import RunningRelay, wait_until
 
@@ -77,7 +76,7 @@ def _import_image(folder: Path, engine: PodmanEngine) -> None:
 def test_a_lease_on_dockerd_has_its_cards_its_limits_and_its_buyer(
     docker_socket: Path, engine: PodmanEngine, relay: RunningRelay, tmp_path: Path
 ) -> None:
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    config = config_of(tmp_path, docker_socket)
     seed = relay.node_key.seed
     manager = open_workloads(config, lambda: None, node_seed=lambda: seed, proc_driver=engine.proc_driver)
     assert manager.runtime == "docker"
@@ -106,14 +105,15 @@ def test_what_is_written_into_a_volume_of_the_image_counts_on_dockerd(
 ) -> None:
     docker = ["docker", "-H", f"unix://{docker_socket}"]
     made = subprocess.run([*docker, "create", IMAGE, "true"], check=True, capture_output=True, text=True).stdout.strip()
-    image = "localhost/fallow-volume:1"
-    subprocess.run([*docker, "commit", "--change", "VOLUME /data", made, image], check=True, capture_output=True)
+    subprocess.run([*docker, "commit", "--change", "VOLUME /data", made, VOLUME_IMAGE], check=True, capture_output=True)
     subprocess.run([*docker, "rm", made], check=True, capture_output=True)
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    config = config_of(tmp_path, docker_socket)
     manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
     object.__setattr__(manager._host, "settings", replace(manager._host.settings, disk_check_seconds=0.5))
     script = "dd if=/dev/zero of=/data/big bs=1M count=8; sleep 100"
-    spec = WorkloadSpec(image, Buyer(tmp_path / "buyer").key.public_line, disk_gib=0, command=["sh", "-c", script])
+    spec = WorkloadSpec(
+        VOLUME_IMAGE, Buyer(tmp_path / "buyer").key.public_line, disk_gib=0, command=["sh", "-c", script]
+    )
     manager.apply(run_command(spec, gpus=(GPUS[1],)))
     acks = Acks(manager)
     wait_until(lambda: Phase.FAILED in acks.phases(), "the end", 60)
@@ -125,7 +125,7 @@ def test_what_is_written_into_a_volume_of_the_image_counts_on_dockerd(
 def test_a_missing_image_on_dockerd_is_the_buyers_reason(
     docker_socket: Path, engine: PodmanEngine, tmp_path: Path
 ) -> None:
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    config = config_of(tmp_path, docker_socket)
     manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
     buyer = Buyer(tmp_path / "buyer")
     image = f"{engine.registry}/nobody/nothing:1"

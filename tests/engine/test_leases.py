@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine
 from nodes.agent.workloads.late import LateWorkloads
+from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.runtime import LEASE_LABEL
 from nodes.agent.workloads.shares import host_size, share_of
 from nodes.relay.probe import probe_now
-from tests.engine.conftest import GPUS, IMAGE, KilledAgent, OpenHost, PodmanEngine, World
+from tests.engine.conftest import GPUS, IMAGE, VOLUME_IMAGE, KilledAgent, OpenHost, PodmanEngine, World, config_of
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
 from tests.nodes.relay.conftest import RunningRelay, free_port, wait_until
 
@@ -198,6 +200,74 @@ def test_an_image_is_pulled_from_its_registry_with_progress(
     assert shown[-1] == 100
 
 
+def images_here(engine: PodmanEngine) -> str:
+    return podman(engine, "images", "--format", "{{.Repository}}:{{.Tag}}")
+
+
+@pytest.fixture
+def pulled(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> Iterator[LeaseManager]:
+    """A host on which a lease has run from an image of the registry's."""
+    manager = open_host()
+    command = run_command(spec_of(buyer, image=f"{engine.registry}/public/box:1"), gpus=(GPU,))
+    manager.apply(command)
+    acks = Acks(manager)
+    acks.wait(Phase.RUNNING)
+    manager.apply(replace(command, wanted="stop"))
+    acks.wait(Phase.STOPPED)
+    wait_until(lambda: manager.statuses() == [], "the lease to end", 30)
+    assert f"{engine.registry}/public/box:1" in images_here(engine)
+    yield manager
+    engine.closed.clear()
+    podman(engine, "rmi", "-f", "-i", f"{engine.registry}/public/box:1")
+
+
+def test_an_image_that_lies_here_is_not_anybodys(engine: PodmanEngine, pulled: LeaseManager, buyer: Buyer) -> None:
+    engine.closed.add("public/box")
+    spec = spec_of(buyer, image=f"{engine.registry}/public/box:1")
+    pulled.apply(run_command(spec, lease="lse_2", epoch=2, gpus=(GPU,)))
+    failed = Acks(pulled).wait(Phase.FAILED, "lse_2")
+    assert failed.reason is FailureReason.IMAGE_DENIED, failed.detail
+
+
+def test_an_image_of_the_owners_that_no_registry_has_can_not_be_rented(
+    engine: PodmanEngine, tmp_path: Path, buyer: Buyer
+) -> None:
+    config = replace(config_of(tmp_path, engine.socket), local_images=frozenset())
+    manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    assert Acks(manager).wait(Phase.FAILED).reason is FailureReason.IMAGE_NOT_FOUND
+    wait_until(lambda: manager.statuses() == [], "the lease to end", 30)
+    assert IMAGE in images_here(engine)
+
+
+def test_an_image_that_was_pulled_with_a_buyers_password_goes_with_its_lease(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    image = f"{engine.registry}/public/box:1"
+    auth = {"username": "u", "password": "p", "serveraddress": engine.registry}
+    command = run_command(spec_of(buyer, image=image, registry_auth=auth), gpus=(GPU,))
+    manager.apply(command)
+    acks = Acks(manager)
+    acks.wait(Phase.RUNNING)
+    manager.apply(replace(command, wanted="stop"))
+    acks.wait(Phase.STOPPED)
+    assert image not in images_here(engine)
+
+
+def test_an_old_image_that_a_lease_brought_is_removed_and_the_owners_stay(
+    engine: PodmanEngine, pulled: LeaseManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "state/images.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({key: facts | {"used_at": 0} for key, facts in known.items()}))
+    pulled.apply(run_command(WorkloadSpec(IMAGE, ""), lease="lse_2", epoch=2, gpus=(GPU,), wanted="stop"))
+    Acks(pulled).wait(Phase.STOPPED, "lse_2")
+    here = images_here(engine)
+    assert f"{engine.registry}/public/box:1" not in here
+    assert IMAGE in here
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND), ("secret/nothing:1", FailureReason.IMAGE_DENIED)],
@@ -262,12 +332,11 @@ def test_a_lease_that_writes_more_than_its_disk_is_ended(
 def test_a_volume_of_the_image_does_not_escape_the_disk_limit(
     engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
 ) -> None:
-    image = "localhost/fallow-volume:1"
     made = podman(engine, "create", IMAGE, "true").strip()
-    podman(engine, "commit", "-q", "--change", "VOLUME /data", made, image)
+    podman(engine, "commit", "-q", "--change", "VOLUME /data", made, VOLUME_IMAGE)
     podman(engine, "rm", made)
     manager = open_host()
-    manager.apply(run_command(spec_of(buyer, image=image), gpus=(GPU,)))
+    manager.apply(run_command(spec_of(buyer, image=VOLUME_IMAGE), gpus=(GPU,)))
     Acks(manager).wait(Phase.RUNNING)
     assert podman(engine, "volume", "ls", "-q") == ""
 
@@ -351,7 +420,7 @@ def test_an_engine_that_answers_later_is_waited_for(
     killed_agent(command)
     container = only_container(engine)
     link = tmp_path / "later"
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=link)
+    config = config_of(tmp_path, link)
     if gone != "at the start":
         link.symlink_to(engine.socket)
     host = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
@@ -376,7 +445,7 @@ def test_a_wish_to_stop_is_kept_until_the_engine_answers(
 ) -> None:
     killed_agent(run_command(spec_of(buyer), gpus=(GPU,)))
     link = tmp_path / "later"
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=link)
+    config = config_of(tmp_path, link)
     host = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
     assert isinstance(host, LateWorkloads)
     host._retry_seconds = 0.1

@@ -14,7 +14,8 @@ from nodes.agent.workloads.bundle import MOUNTED_AT
 from nodes.agent.workloads.disk import folder_mib, free_mib
 from nodes.agent.workloads.engine import CALL_SECONDS, Engine, EngineError
 from nodes.agent.workloads.firewall import bridge_name, close_private_ranges
-from nodes.agent.workloads.images import full_name, pull_image
+from nodes.agent.workloads.image_cache import ImageCache
+from nodes.agent.workloads.images import full_name
 from nodes.agent.workloads.runtime import (
     ASSIGNMENT_LABEL,
     EPOCH_LABEL,
@@ -48,11 +49,15 @@ class DockerRuntime:
     ssh_user = "root"
     forwards_ports = True
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, images: ImageCache) -> None:
         self.engine = engine
+        self._images = images
 
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-        pull_image(self.engine, image, auth, on_progress)
+        self._images.pull(image, auth, on_progress)
+
+    def let_go(self, image: str | None) -> None:
+        self._images.let_go(image, self.disk_free_mib())
 
     def create(self, plan: ContainerPlan) -> str:
         close_private_ranges()

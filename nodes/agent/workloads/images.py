@@ -19,13 +19,12 @@ _TOO_LARGE = ("too large",)
 
 
 def pull_image(engine: Engine, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-    """Have `image` on the host; one that is there already is used as it is. Raises RuntimeFailure."""
-    name = full_name(image)
+    """Have `image` on the host. Its registry is asked even when it lies here, for it may be another buyer's.
+
+    Raises RuntimeFailure.
+    """
     try:
-        if _is_here(engine, name):
-            on_progress(100)
-            return
-        _pull(engine, name, auth, on_progress)
+        _pull(engine, full_name(image), auth, on_progress)
     except EngineError as error:
         raise RuntimeFailure(image_reason(error), f"{image}: {error.message}") from error
 
@@ -53,14 +52,22 @@ def image_reason(error: EngineError) -> FailureReason:
     return FailureReason.ENGINE_UNAVAILABLE
 
 
-def _is_here(engine: Engine, name: str) -> bool:
+def image_id(engine: Engine, name: str) -> str | None:
+    """The digits of an image's id; None when it is not here. Raises RuntimeFailure."""
     try:
-        engine.get(f"/images/{name}/json")
+        return str(engine.get(f"/images/{name}/json")["Id"]).removeprefix("sha256:")
     except EngineError as error:
-        if error.status != 404:
-            raise
-        return False
-    return True
+        if error.status == 404:
+            return None
+        raise RuntimeFailure(image_reason(error), f"{name}: {error.message}") from error
+
+
+def image_ids(engine: Engine) -> set[str]:
+    """The digits of every image's id on the host. Raises RuntimeFailure."""
+    try:
+        return {str(row["Id"]).removeprefix("sha256:") for row in engine.get("/images/json")}
+    except EngineError as error:
+        raise RuntimeFailure(image_reason(error), f"images can't be listed: {error.message}") from error
 
 
 def _pull(engine: Engine, name: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:

@@ -53,6 +53,7 @@ class LeaseRun:
         self._announced = False
         self._next_disk_check = self._next_log = 0.0
         self._patience = Patience(self.command.lease, host.settings.engine_seconds)
+        self._held_image: str | None = None
         self._may_exist = adopted is not None
         self._log = ""
         self._thread = threading.Thread(target=self._run, name=f"lease {self.command.lease}", daemon=True)
@@ -115,6 +116,7 @@ class LeaseRun:
     def _bring_up(self) -> None:
         runtime, spec = self._host.runtime, self._spec()
         self._enter(Phase.PULLING, progress_percent=0)
+        self._held_image = spec.image
         runtime.pull(spec.image, spec.registry_auth, self._pulled)
         plan = plan_container(self._host, self.command, spec)
         self._host_key = plan.access.host_key
@@ -258,6 +260,7 @@ class LeaseRun:
         folder = self._host.store.folder(self.command.lease) / "tunnel"
         self._attempt("a tunnel from before", lambda: end_left_behind(folder))
         self._remove_container(phase)
+        self._attempt("its image", lambda: self._host.runtime.let_go(self._held_image))
         self._attempt("the hook at its end", lambda: self._host.settings.run_hooks("lease-end", self._hook_values()))
         final = replace(self._ack(phase, reason=reason, detail=detail), memory_at_baseline=self._wait_for_baseline())
         self._attempt("its record", lambda: self._host.store.finish(self.record, final))

@@ -73,19 +73,22 @@ def find_runtime(config: Config) -> Runtime | None:
             about = engine.call("GET", "/version", seconds=VERSION_SECONDS)
         except EngineError:
             continue
-        return _containers(engine, about)
+        return _containers(config, engine, about)
     return _processes(config, unasked=True) if config.runtime == "auto" else None
 
 
-def _containers(engine: Engine, about: Mapping[str, object]) -> Runtime:
+def _containers(config: Config, engine: Engine, about: Mapping[str, object]) -> Runtime:
+    from nodes.agent.workloads.image_cache import ImageCache  # noqa: PLC0415 - as below
+
+    images = ImageCache(engine, config.state_dir / "images.json", config.local_images)
     # Each host needs one runtime; loading the others would make its start slower.
     if _is_podman(about):
         from nodes.agent.workloads.podman import PodmanRuntime  # noqa: PLC0415
 
-        return PodmanRuntime(engine)
+        return PodmanRuntime(engine, images)
     from nodes.agent.workloads.docker import DockerRuntime  # noqa: PLC0415
 
-    return DockerRuntime(engine)
+    return DockerRuntime(engine, images)
 
 
 def _processes(config: Config, *, unasked: bool = False) -> Runtime | None:

@@ -76,6 +76,9 @@ class ProcessRuntime:
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
         on_progress(100)
 
+    def let_go(self, image: str | None) -> None:
+        """There are none."""
+
     def create(self, plan: ContainerPlan) -> str:
         if not allowed():
             detail = f"the process runtime isolates nothing; {ALLOWED_VARIABLE}=1 allows it for a demonstration"

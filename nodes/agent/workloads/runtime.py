@@ -101,7 +101,10 @@ class Runtime(Protocol):
     forwards_ports: bool  # whether the declared ports of a lease are its own and may be forwarded
 
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-        """Have the image here; `on_progress` gets percent and may raise to give up."""
+        """Have the image here and hold it until `let_go`; `on_progress` gets percent and may raise to give up."""
+
+    def let_go(self, image: str | None) -> None:
+        """A lease has ended, whose image (None: it is not known) need not be held any more."""
 
     def create(self, plan: ContainerPlan) -> str:
         """Make network and container, not started; returns the container's id."""
