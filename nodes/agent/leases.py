@@ -50,6 +50,11 @@ class Leases:
         """As in Inventory.runtime."""
         return self._workloads.runtime
 
+    @property
+    def problem(self) -> str | None:
+        """Why no lease can be started here."""
+        return self._workloads.problem
+
     def obey(self, commands: Sequence[SignedCommand], now: int) -> None:
         """Act on what a reply wants; a lease's time to live is renewed when a command names it."""
         self._spoke_at = now

@@ -110,6 +110,8 @@ class Runner:
         status: dict[str, object] = {
             "at_ms": self._clock.wall(),
             "problem": self._parts.conversation.problem,
+            "runtime": self._parts.leases.runtime,
+            "runtime_problem": self._parts.leases.problem,
             "nvml_error": snapshot.error,
             "spooled": len(self._parts.spool),
             "draining": self._parts.state.draining,

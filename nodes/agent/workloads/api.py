@@ -21,7 +21,11 @@ class Workloads(Protocol):
 
     @property
     def runtime(self) -> str:
-        """As in Inventory.runtime; an engine may begin to answer later."""
+        """As in Inventory.runtime: "none" while there is a problem."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no lease can be started here, with what to do; it may be put right while the agent runs."""
 
     @property
     def ready(self) -> bool:

@@ -44,6 +44,10 @@ class LateWorkloads:
         return self._now.runtime
 
     @property
+    def problem(self) -> str | None:
+        return self._now.problem
+
+    @property
     def ready(self) -> bool:
         return self._manager.ready if self._manager else not self._expected
 

@@ -220,7 +220,8 @@ class LeaseRun:
             Forward(relay, container.address, port) for relay, port in zip(self.command.relays, ports, strict=False)
         ]
         folder = self._host.store.folder(self.command.lease) / "tunnel"
-        tunnel = Tunnel(folder, self._host.settings.node_key(), forwards)
+        settings = self._host.settings
+        tunnel = Tunnel(folder, settings.node_key(), forwards, proxy_url=settings.proxy_url)
         tunnel.start()
         self._tunnel = tunnel
         adopted = self._adopted is not None

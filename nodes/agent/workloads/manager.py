@@ -10,6 +10,7 @@ from collections.abc import Callable
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
 from nodes.agent.workloads.host import Host
 from nodes.agent.workloads.lease import LeaseRun
+from nodes.agent.workloads.needs import what_is_missing
 from nodes.agent.workloads.runtime import Container, Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import Settings
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
@@ -25,7 +26,6 @@ class LeaseManager:
     """Implements `nodes.agent.workloads.api.Workloads`."""
 
     def __init__(self, runtime: Runtime, settings: Settings, on_change: Callable[[], None]) -> None:
-        self.runtime = runtime.name
         self._runtime = runtime
         self._on_change = on_change
         self._store = LeaseStore(settings.folder / "leases")
@@ -37,6 +37,14 @@ class LeaseManager:
         self._logs: dict[str, LogTail] = {}
         self._stop_reason: FailureReason | None = None
         self.ready = True
+
+    @property
+    def runtime(self) -> str:
+        return "none" if self.problem else self._runtime.name
+
+    @property
+    def problem(self) -> str | None:
+        return what_is_missing(self._runtime.name) if self.ready else "the engine can't be asked what runs"
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply."""

@@ -34,7 +34,7 @@ def open_workloads(
 ) -> Workloads:
     """The leases of this host, as `api.OpenWorkloads` says; `node_seed` gives the 32 bytes of the enrolment key."""
     if config.runtime == "none":
-        return NoWorkloads(on_change)
+        return NoWorkloads(on_change, "FALLOW_RUNTIME=none: set it to auto, docker or podman")
     settings = Settings(
         folder=config.state_dir,
         node_key=lambda: Ed25519Key(node_seed() if node_seed else _seed_on_disk(config.state_dir)),
@@ -42,6 +42,7 @@ def open_workloads(
         memory_used_mib=memory_used_mib,
         card_count=card_count,
         run_hooks=_hooks(config),
+        proxy_url=config.proxy_url,
         proc_driver=proc_driver,
     )
     runtime = find_runtime(config)

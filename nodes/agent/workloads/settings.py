@@ -25,6 +25,7 @@ class Settings:
     simulated: bool = False
     memory_used_mib: MemoryUsed | None = None
     run_hooks: RunHooks = no_hooks
+    proxy_url: str | None = None  # of a proxy that knows CONNECT, for the way to the relay
     dns: tuple[str, ...] = ("1.1.1.1", "9.9.9.9")  # public ones, because the owner's own resolver is out of reach
     proc_driver: Path = Path("/proc/driver/nvidia")
     card_count: Callable[[], int] = lambda: 0  # cards that the last sample saw, 0 before the first

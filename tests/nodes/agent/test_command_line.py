@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 
 from nodes.agent import simulator
 from nodes.agent.__main__ import main
-from nodes.agent.protocol import ENROL_PATH, EnrolRequest, decode, encode
+from nodes.agent.protocol import ENROL_PATH, EnrolRequest, Phase, RelayEndpoint, decode, encode
 from nodes.agent.state import StateDir
+from nodes.agent.workloads.store import LeaseStore, Record
+from tests.nodes.agent.conftest import command
 
 
 @pytest.fixture
@@ -39,8 +44,8 @@ def test_a_refused_token_is_said_in_one_line(call, server, tmp_path, capsys):
 
 
 def test_a_host_that_is_not_enrolled_is_told_how(call, capsys):
-    for command in ("run", "drain", "stop-now"):
-        assert call(command) == 1
+    for name in ("run", "drain", "stop-now"):
+        assert call(name) == 1
         assert "not enrolled" in capsys.readouterr().err
 
 
@@ -64,6 +69,24 @@ def test_the_doctor_compares_the_clock_with_the_servers(call, server, capsys):
     call("enrol", "--server", server.url, "--token", "fet_x")
     call("doctor")
     assert "ok   clock: as the server's" in capsys.readouterr().out
+
+
+def test_the_doctor_names_each_program_that_is_missing_and_tries_the_relay(call, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as closed:
+        ports = [each.getsockname()[1] for each in (listening, closed)]
+        closed.close()
+        relays = [RelayEndpoint("127.0.0.1", port, "ssh-ed25519 AAAA", 4000, "lease_1") for port in ports]
+        wanted = replace(command(), relays=relays)
+        LeaseStore(tmp_path / "state/leases").save(Record(wanted, Phase.RUNNING, "boot"))
+        assert call("doctor") == 1
+    said = capsys.readouterr().out
+    assert "FAIL runtime: FALLOW_RUNTIME=none" in said
+    assert "FAIL ssh: buyers are reached through it: install openssh-client" in said
+    assert "FAIL nft: no lease without a firewall: install nftables" in said
+    assert f"ok   relay: 127.0.0.1:{ports[0]} answers" in said
+    assert f"FAIL relay: 127.0.0.1:{ports[1]}" in said
 
 
 def test_stop_now_works_without_a_running_agent(call, server, tmp_path):

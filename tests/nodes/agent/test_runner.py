@@ -40,6 +40,7 @@ class RunningLeases:
 
     runtime = "process"
     ready = True
+    problem = None
 
     def __init__(self):
         self.running = {}
@@ -469,6 +470,16 @@ def test_it_keeps_a_status_for_the_owner(host, server):
     assert "on fire" in status["problem"]
     assert status["spooled"] == 1
     assert len(status["cards"]) == 2
+
+
+def test_what_keeps_leases_away_is_in_the_inventory_and_the_status(host, server):
+    host.workloads.runtime, host.workloads.problem = "none", "nft: install nftables"
+    host.step()
+    assert decode(Inventory, server.bodies(INVENTORY_PATH)[-1]).runtime == "none"
+    assert host.state.status()["runtime_problem"] == "nft: install nftables"
+    host.workloads.runtime, host.workloads.problem = "docker", None
+    host.step(5)
+    assert decode(Inventory, server.bodies(INVENTORY_PATH)[-1]).runtime == "docker"
 
 
 def test_it_ends_to_be_started_anew_when_the_driver_was_replaced_under_it(host, fleet):
