@@ -284,7 +284,10 @@ print("ready", flush=True)
 
 @dataclass(frozen=True)
 class World:
-    """Addresses beyond the host: a public one and those that a lease must not reach; `host` is the host itself."""
+    """Addresses beyond the host: a public one and those that a lease must not reach; `host` is the host itself.
+
+    The first of `private` is a neighbour with a public address.
+    """
 
     public: str
     private: tuple[str, ...]
@@ -294,19 +297,21 @@ class World:
 @pytest.fixture
 def world(engine: PodmanEngine) -> Iterator[World]:
     """A network namespace that plays the internet, the owner's LAN and the cloud's metadata service."""
-    public, private = "11.22.33.44", ("192.168.77.2", "10.77.0.2", "100.64.7.2", "169.254.169.254")
+    public, neighbour = "11.22.33.44", "11.22.44.2"
+    private = ("192.168.77.2", "10.77.0.2", "100.64.7.2", "169.254.169.254", "168.63.129.16")
     ip = ["ip"]
     steps = [
         "netns add fallow-world",
         "link add fw-host type veth peer name fw-world netns fallow-world",
-        "addr add 11.22.33.1/24 dev fw-host",
+        "addr add 11.22.44.1/24 dev fw-host",
         "link set fw-host up",
         "-n fallow-world link set lo up",
-        f"-n fallow-world addr add {public}/24 dev fw-world",
+        f"-n fallow-world addr add {neighbour}/24 dev fw-world",
+        f"-n fallow-world addr add {public}/32 dev fw-world",
         *(f"-n fallow-world addr add {each}/32 dev fw-world" for each in private),
         "-n fallow-world link set fw-world up",
-        "-n fallow-world route add default via 11.22.33.1",
-        *(f"route add {each}/32 via {public}" for each in private),
+        "-n fallow-world route add default via 11.22.44.1",
+        *(f"route add {each}/32 via {neighbour}" for each in (public, *private)),
     ]
     try:
         for step in steps:
@@ -318,6 +323,6 @@ def world(engine: PodmanEngine) -> Iterator[World]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as listener, socket.create_server(("", 0)) as on_host:
         assert listener.stdout is not None
         assert listener.stdout.readline() == b"ready\n"
-        yield World(public, private, ("11.22.33.1", on_host.getsockname()[1]))
+        yield World(public, (neighbour, *private), ("11.22.44.1", on_host.getsockname()[1]))
         listener.kill()
     subprocess.run(["ip", "netns", "del", "fallow-world"], check=True)

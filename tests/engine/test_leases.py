@@ -175,6 +175,19 @@ def test_a_lease_reaches_the_internet_but_neither_private_ranges_nor_the_host_no
     assert not reaches(gateway, world.host[1])
 
 
+def test_a_firewall_that_something_took_away_is_loaded_again(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    eager = replace(manager._host.settings, watch_seconds=0.05, firewall_check_seconds=0.0)
+    object.__setattr__(manager._host, "settings", eager)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    subprocess.run(["nft", "delete", "table", "inet", "fallow"], check=True)
+    listed = ["nft", "list", "table", "inet", "fallow"]
+    wait_until(lambda: subprocess.run(listed, capture_output=True, check=False).returncode == 0, "the rules")
+
+
 def test_two_leases_do_not_reach_each_other(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> None:
     manager = open_host()
     acks = Acks(manager)

@@ -13,7 +13,7 @@ from nodes.agent.workloads.access import LEASE_MOUNTED_AT
 from nodes.agent.workloads.bundle import MOUNTED_AT
 from nodes.agent.workloads.disk import folder_mib, free_mib
 from nodes.agent.workloads.engine import CALL_SECONDS, Engine, EngineError
-from nodes.agent.workloads.firewall import bridge_name, close_private_ranges
+from nodes.agent.workloads.firewall import Firewall, bridge_name
 from nodes.agent.workloads.image_cache import ImageCache
 from nodes.agent.workloads.images import full_name
 from nodes.agent.workloads.runtime import (
@@ -52,6 +52,7 @@ class DockerRuntime:
     def __init__(self, engine: Engine, images: ImageCache) -> None:
         self.engine = engine
         self._images = images
+        self._firewall = Firewall()
 
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
         self._images.pull(image, auth, on_progress)
@@ -60,7 +61,7 @@ class DockerRuntime:
         self._images.let_go(image, self.disk_free_mib())
 
     def create(self, plan: ContainerPlan) -> str:
-        close_private_ranges()
+        self._firewall.close()
         try:
             self._remove_by_lease(plan.lease)
             self._create_network(plan)
@@ -115,6 +116,9 @@ class DockerRuntime:
         with _AsFailure("the engine does not say where it keeps containers"):
             folder = self._storage_folder()
         return free_mib(Path(folder))
+
+    def keep_closed(self) -> None:
+        self._firewall.keep_closed()
 
     def stop(self, container: str, grace_seconds: int) -> None:
         seconds = CALL_SECONDS + grace_seconds

@@ -51,7 +51,7 @@ class LeaseRun:
         self._gpus_seen: list[str] = sorted(adopted.epochs) if adopted else []
         self._progress = -1
         self._announced = False
-        self._next_disk_check = self._next_log = 0.0
+        self._next_firewall_check = self._next_disk_check = self._next_log = 0.0
         self._patience = Patience(self.command.lease, host.settings.engine_seconds)
         self._held_image: str | None = None
         self._may_exist = adopted is not None
@@ -200,6 +200,9 @@ class LeaseRun:
             self._dial(container)
         self._announce()
         now = time.monotonic()
+        if now >= self._next_firewall_check:
+            self._next_firewall_check = now + self._host.settings.firewall_check_seconds
+            self._host.runtime.keep_closed()
         if now >= self._next_disk_check:
             self._next_disk_check = now + self._host.settings.disk_check_seconds
             self._check_disk()

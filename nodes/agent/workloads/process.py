@@ -155,6 +155,9 @@ class ProcessRuntime:
     def disk_free_mib(self) -> int | None:
         return None
 
+    def keep_closed(self) -> None:
+        """It has no network of its own."""
+
     def stop(self, container: str, grace_seconds: int) -> None:
         facts = self._facts(container)
         for number, seconds in ((signal.SIGTERM, float(grace_seconds)), (signal.SIGKILL, 10.0)):

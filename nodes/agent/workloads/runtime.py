@@ -127,6 +127,9 @@ class Runtime(Protocol):
     def disk_free_mib(self) -> int | None:
         """Room where containers write; None when there is no telling."""
 
+    def keep_closed(self) -> None:
+        """See that what a lease's network must not reach is still closed."""
+
     def stop(self, container: str, grace_seconds: int) -> None:
         """SIGTERM, the grace, SIGKILL."""
 

@@ -34,6 +34,7 @@ class Settings:
     baseline_seconds: float = 60.0
     watch_seconds: float = 2.0
     disk_check_seconds: float = 30.0
+    firewall_check_seconds: float = 10.0
     log_seconds: float = 10.0
     retry_seconds: float = 5.0
     engine_seconds: float = 300.0  # how long an engine may be silent before a lease that runs is given up
