@@ -305,6 +305,20 @@ def test_a_card_that_the_engine_does_not_know_is_not_visible(
     assert containers(engine) == []
 
 
+def test_a_buyers_variables_steer_neither_nvidias_hook_nor_the_loader(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    env = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "all", "LD_PRELOAD": "/x.so", "MINE": "1"}
+    manager.apply(run_command(spec_of(buyer, env=env), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    seen = podman(engine, "inspect", "-f", "{{json .Config.Env}}", only_container(engine))
+    assert {each for each in json.loads(seen) if each.startswith(("NVIDIA_", "LD_", "MINE"))} == {
+        "NVIDIA_VISIBLE_DEVICES=void",
+        "MINE=1",
+    }
+
+
 def test_a_card_too_many_inside_fails_the_lease(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> None:
     manager = open_host()
     command = run_command(spec_of(buyer), gpus=(GPU,))

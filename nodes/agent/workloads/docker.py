@@ -11,6 +11,7 @@ from typing import Any
 from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.access import LEASE_MOUNTED_AT
 from nodes.agent.workloads.bundle import MOUNTED_AT
+from nodes.agent.workloads.cards import device_request, has_cdi
 from nodes.agent.workloads.disk import folder_mib, free_mib
 from nodes.agent.workloads.engine import CALL_SECONDS, Engine, EngineError
 from nodes.agent.workloads.firewall import Firewall, bridge_name
@@ -39,6 +40,7 @@ CAPABILITIES = [
     "SETGID",
     "SETUID",
 ]
+CLOSED_VARIABLES = ("NVIDIA_", "LD_")
 MIB = 1024**2
 
 
@@ -166,15 +168,18 @@ class DockerRuntime:
         self.engine.call("POST", "/networks/create", wanted)
 
     def _create_container(self, plan: ContainerPlan) -> str:
+        cdi = not plan.simulated and has_cdi(self.engine.get("/info"), plan.gpus)
+        requests = [] if plan.simulated else [device_request(plan.gpus, cdi=cdi)]
+        variables = environment(plan, void=cdi or plan.simulated)
         wanted = {
             "Image": full_name(plan.image),
             "User": "0:0",
             "Entrypoint": ["/bin/sh", f"{LEASE_MOUNTED_AT}/start"],
             "Cmd": list(plan.command),
-            "Env": [f"{key}={value}" for key, value in environment(plan).items()],
+            "Env": [f"{key}={value}" for key, value in variables.items()],
             "Labels": labels(plan),
             "StopSignal": "SIGTERM",
-            "HostConfig": self._host_config(plan) | self._gpu_config(plan),
+            "HostConfig": self._host_config(plan) | {"DeviceRequests": requests},
         }
         query = {"name": container_name(plan)}
         container = str(self.engine.call("POST", "/containers/create", wanted, query=query)["Id"])
@@ -210,15 +215,6 @@ class DockerRuntime:
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "1"}},
         }
 
-    def _gpu_config(self, plan: ContainerPlan) -> dict[str, Any]:
-        if plan.simulated:
-            return {}
-        if self.engine.get("/info").get("CDISpecDirs"):
-            request: dict[str, Any] = {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in plan.gpus]}
-        else:
-            request = {"Driver": "nvidia", "DeviceIDs": plan.gpus, "Capabilities": [["gpu", "compute", "utility"]]}
-        return {"DeviceRequests": [request]}
-
 
 def network_name(lease: str) -> str:
     """One network for each lease."""
@@ -240,9 +236,14 @@ def labels(plan: ContainerPlan) -> dict[str, str]:
     }
 
 
-def environment(plan: ContainerPlan) -> dict[str, str]:
-    """The buyer's variables; the cards' names are ours."""
-    return {**plan.env, GPUS_VARIABLE: ",".join(plan.gpus)}
+def environment(plan: ContainerPlan, *, void: bool) -> dict[str, str]:
+    """The buyer's variables but those that steer nvidia's hook or the loader; the cards' names are ours.
+
+    `void` tells the hook to bring no card in: another way does, and images ask for all of them.
+    """
+    theirs = {key: value for key, value in plan.env.items() if not key.startswith(CLOSED_VARIABLES)}
+    ours = {GPUS_VARIABLE: ",".join(plan.gpus)}
+    return theirs | ours | ({"NVIDIA_VISIBLE_DEVICES": "void"} if void else {})
 
 
 def mounts(plan: ContainerPlan) -> list[tuple[str, str]]:

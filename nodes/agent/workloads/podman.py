@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nodes.agent.workloads.access import LEASE_MOUNTED_AT
+from nodes.agent.workloads.cards import cdi_name
 from nodes.agent.workloads.docker import (
     CAPABILITIES,
     MIB,
@@ -49,7 +50,7 @@ class PodmanRuntime(DockerRuntime):
             "user": "0:0",
             "entrypoint": ["/bin/sh", f"{LEASE_MOUNTED_AT}/start"],
             "command": list(plan.command),
-            "env": environment(plan),
+            "env": environment(plan, void=True),
             "labels": labels(plan),
             "stop_signal": 15,
             "systemd": "false",
@@ -65,7 +66,7 @@ class PodmanRuntime(DockerRuntime):
             "shm_size": plan.shm_mib * MIB,
             "resource_limits": _limits(plan),
             "mounts": [_mount(source, target) for source, target in mounts(plan)],
-            "devices": [] if plan.simulated else [{"path": f"nvidia.com/gpu={uuid}"} for uuid in plan.gpus],
+            "devices": [] if plan.simulated else [{"path": cdi_name(uuid)} for uuid in plan.gpus],
         }
         return str(self.engine.call("POST", f"{API}/containers/create", wanted)["Id"])
 

@@ -93,7 +93,7 @@ class ProcessRuntime:
         facts = {
             "assignment": plan.assignment,
             "epochs": dict(plan.epochs),
-            "env": environment(plan),
+            "env": environment(plan, void=False),
             "port": port,
             "host_key": plan.access.host_key,
         }
@@ -197,7 +197,7 @@ class ProcessRuntime:
 
     def _write_files(self, folder: Path, plan: ContainerPlan, port: int) -> None:
         seen = INSIDE if self._as_root else folder
-        env = " ".join(f'"{key}={value}"' for key, value in environment(plan).items() if '"' not in value)
+        env = " ".join(f'"{key}={value}"' for key, value in environment(plan, void=False).items() if '"' not in value)
         (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=seen, env=env))
         line = plan.access.authorized_keys.read_text().partition('/session" ')[2]
         (folder / "authorized_keys").write_text(line)
