@@ -283,7 +283,11 @@ def test_an_old_image_that_a_lease_brought_is_removed_and_the_owners_stay(
 
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND), ("secret/nothing:1", FailureReason.IMAGE_DENIED)],
+    [
+        ("nobody/no thing\n:1", FailureReason.IMAGE_NOT_FOUND),
+        ("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND),
+        ("secret/nothing:1", FailureReason.IMAGE_DENIED),
+    ],
 )
 def test_an_image_that_can_not_be_had_is_the_buyers_reason(
     engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, path: str, reason: FailureReason

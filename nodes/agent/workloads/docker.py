@@ -69,7 +69,7 @@ class DockerRuntime:
             self._create_network(plan)
             return self._create_container(plan)
         except EngineError as error:
-            raise _failure("container can't be created", error) from error
+            raise _create_failure(error) from error
 
     def start(self, container: str) -> None:
         try:
@@ -280,6 +280,14 @@ class _AsFailure(contextlib.AbstractContextManager[None]):
 def _failure(what: str, error: EngineError) -> RuntimeFailure:
     reason = FailureReason.IMAGE_NOT_FOUND if "no such image" in error.message.lower() else _reason(error)
     return RuntimeFailure(reason, f"{what}: {error.message}")
+
+
+def _create_failure(error: EngineError) -> RuntimeFailure:
+    """A request that the engine finds badly made is so by what the buyer wrote: all else in it is ours."""
+    failure = _failure("container can't be created", error)
+    if error.status == 400 and failure.reason is FailureReason.ENGINE_UNAVAILABLE:
+        failure.reason = FailureReason.IMAGE_NOT_FOUND
+    return failure
 
 
 def _reason(error: EngineError) -> FailureReason:

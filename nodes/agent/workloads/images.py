@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,9 +12,24 @@ from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.engine import Engine, EngineError
 from nodes.agent.workloads.runtime import RuntimeFailure
 
+NAME_LENGTH_MAX = 512
+# The grammar of distribution/reference: registry with port, path, tag, digest.
+_PART = "[a-z0-9]+(?:(?:[.]|__?|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?:[a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@[a-zA-Z][a-zA-Z0-9+._-]*:[0-9a-fA-F]+)?"
+)
 IMAGE_BYTES_MAX = 64 * 1024**3
 
-_NOT_FOUND = ("manifest unknown", "not found", "name unknown", "no such image", "does not exist", "invalid reference")
+_NOT_FOUND = (
+    "manifest unknown",
+    "not found",
+    "name unknown",
+    "no such image",
+    "does not exist",
+    "invalid reference",
+    "no such host",
+)
 _DENIED = ("denied", "unauthorized", "authentication required", "forbidden")
 _TOO_LARGE = ("too large",)
 
@@ -30,7 +46,9 @@ def pull_image(engine: Engine, image: str, auth: Mapping[str, str] | None, on_pr
 
 
 def full_name(image: str) -> str:
-    """The reference with registry and tag, as `docker pull` would read it."""
+    """The reference with registry and tag, as `docker pull` would read it. Raises RuntimeFailure for what is none."""
+    if not _REFERENCE.fullmatch(image) or len(image) > NAME_LENGTH_MAX:
+        raise RuntimeFailure(FailureReason.IMAGE_NOT_FOUND, f"{image[:100]!r} is no name of an image")
     first, slash, _ = image.partition("/")
     if not slash:
         image = f"docker.io/library/{image}"
@@ -43,7 +61,7 @@ def full_name(image: str) -> str:
 def image_reason(error: EngineError) -> FailureReason:
     """On whose account a failed pull is."""
     text = error.message.lower()
-    if any(each in text for each in _NOT_FOUND):
+    if error.status == 400 or any(each in text for each in _NOT_FOUND):
         return FailureReason.IMAGE_NOT_FOUND
     if any(each in text for each in _DENIED):
         return FailureReason.IMAGE_DENIED

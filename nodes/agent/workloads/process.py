@@ -197,7 +197,8 @@ class ProcessRuntime:
 
     def _write_files(self, folder: Path, plan: ContainerPlan, port: int) -> None:
         seen = INSIDE if self._as_root else folder
-        env = " ".join(f'"{key}={value}"' for key, value in environment(plan, void=False).items() if '"' not in value)
+        pairs = [f"{key}={value}" for key, value in environment(plan, void=False).items()]
+        env = " ".join(f'"{each}"' for each in pairs if each.isprintable() and not set(each) & set('"\\'))
         (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=seen, env=env))
         line = plan.access.authorized_keys.read_text().partition('/session" ')[2]
         (folder / "authorized_keys").write_text(line)

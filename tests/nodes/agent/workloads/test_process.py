@@ -249,6 +249,18 @@ def test_an_unreachable_relay_fails_the_lease_on_the_hosts_account(
     assert "Permission denied" in (failed.detail or "")
 
 
+def test_a_line_break_in_a_variable_adds_no_directive_to_the_sshd(
+    open_host: Open, buyer: Buyer, config: Config
+) -> None:
+    manager = open_host()
+    env = {"A": "1\nPermitTunnel yes", "B\nX11Forwarding yes": "2", "C": 'x" D="y', "E": "back\\", "F": "fine"}
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line, env=env)))
+    Acks(manager).wait(Phase.RUNNING)
+    lines = (config.state_dir / "processes/lse_1/sshd_config").read_text().splitlines()
+    assert lines[-1] == f'SetEnv "F=fine" "FALLOW_GPUS={GPU}"'
+    assert len([line for line in lines if line.startswith(("PermitTunnel", "X11Forwarding"))]) == 2
+
+
 def test_a_line_break_in_the_buyers_key_adds_no_second_key(open_host: Open, buyer: Buyer, config: Config) -> None:
     manager = open_host()
     sneaky = f"{buyer.key.public_line} me\nssh-ed25519 AAAAother"
