@@ -102,9 +102,14 @@ def _proxy(env: Mapping[str, str]) -> str | None:
     value = env.get("HTTPS_PROXY") or env.get("https_proxy")
     if not value:
         return None
-    parts = urlsplit(value)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ConfigError(f"HTTPS_PROXY={value} must be an http:// address of a proxy that knows CONNECT")
+    try:
+        parts = urlsplit(value)
+        well = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        well = False
+    if not well:
+        place = value.rpartition("@")[2]  # a journal is no place for its password
+        raise ConfigError(f"HTTPS_PROXY=…{place} must be an http:// address of a proxy that knows CONNECT")
     return value
 
 

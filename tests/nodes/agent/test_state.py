@@ -78,6 +78,7 @@ def test_a_wish_to_stop_is_taken_once(state):
         {"FALLOW_SERVER": "http://fallow.example"},
         {"FALLOW_CA_FILE": "/nonexistent.pem"},
         {"HTTPS_PROXY": "socks5://proxy"},
+        {"HTTPS_PROXY": "http://proxy:port"},
         {"FALLOW_RUNTIME": "magic"},
         {"FALLOW_SPOOL_MIB": "0"},
     ],
@@ -86,6 +87,13 @@ def test_a_wish_to_stop_is_taken_once(state):
 def test_a_wrong_setting_is_named(env):
     with pytest.raises(ConfigError, match=next(iter(env))):
         load_config(env)
+
+
+def test_a_wrong_proxy_is_named_without_its_password():
+    with pytest.raises(ConfigError) as caught:
+        load_config({"HTTPS_PROXY": "https://me:sec@ret@proxy.example:3128"})
+    assert "proxy.example:3128" in str(caught.value)
+    assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
 
 
 def test_the_owners_name_for_a_host_goes_into_its_inventory(state):
