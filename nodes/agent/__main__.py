@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from nodes.agent.client import Refused, Unreachable
 from nodes.agent.config import Config, ConfigError, checked_url, load_config
@@ -41,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     joining = commands.add_parser("enrol", help="join a fleet")
     joining.add_argument("--server", required=True, help="https://…")
-    joining.add_argument("--token", required=True, help="from the fleet page; good for a short while")
+    token = joining.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="from the fleet page; good for a short while; - reads it from stdin")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="where the token is, instead of --token")
     joining.add_argument("--name", help="what the fleet page calls this host; its hostname by default")
     joining.set_defaults(action=_enrol)
     draining = commands.add_parser("drain", help="take no new lease; running ones go on")
@@ -61,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enrol(config: Config, options: argparse.Namespace) -> int:
+    token = _token(options)
     state = StateDir(config.state_dir)
     state.create()
     if options.name:
@@ -71,10 +75,24 @@ def _enrol(config: Config, options: argparse.Namespace) -> int:
     runtime = open_workloads(config, lambda: None).runtime
     inventory = inventory_of(snapshot, runtime=runtime, state=state)
     server = checked_url(options.server, "--server")
-    reply = enrol(server, options.token, state.key(), inventory, route_of(config))
+    reply = enrol(server, token, state.key(), inventory, route_of(config))
     state.keep_enrolment(reply)
     _say(f"enrolled as {reply.node} with {len(inventory.cards)} cards; next: fallow-agent install")
     return 0
+
+
+def _token(options: argparse.Namespace) -> str:
+    """Anybody on the host reads the list of processes, so it may come from a file or stdin."""
+    try:
+        if options.token_file is not None:
+            text = options.token_file.read_text()
+        else:
+            text = sys.stdin.read() if options.token == "-" else options.token  # noqa: S105 - the name of stdin
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(f"the token can't be read: {error}") from error
+    if not text.strip():
+        raise StateError("the token is empty")
+    return str(text.strip())
 
 
 def _run(config: Config, _: argparse.Namespace) -> int:

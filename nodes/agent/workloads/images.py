@@ -47,7 +47,7 @@ def pull_image(engine: Engine, image: str, auth: Mapping[str, str] | None, on_pr
 
 def full_name(image: str) -> str:
     """The reference with registry and tag, as `docker pull` would read it. Raises RuntimeFailure for what is none."""
-    if not _REFERENCE.fullmatch(image) or len(image) > NAME_LENGTH_MAX:
+    if len(image) > NAME_LENGTH_MAX or not _REFERENCE.fullmatch(image):
         raise RuntimeFailure(FailureReason.IMAGE_NOT_FOUND, f"{image[:100]!r} is no name of an image")
     first, slash, _ = image.partition("/")
     if not slash:

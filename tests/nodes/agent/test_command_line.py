@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from dataclasses import replace
 
@@ -34,6 +35,16 @@ def test_enrolling_is_unattended_and_can_be_repeated_with_the_same_key(call, ser
     assert (first.token, first.inventory.hostname, len(first.inventory.cards)) == ("fet_x", "rack 7", 2)
     assert "enrolled as node_test" in capsys.readouterr().out
     assert StateDir(tmp_path / "state").enrolment().node == "node_test"
+
+
+def test_the_token_need_not_be_in_the_list_of_processes(call, server, tmp_path, monkeypatch, capsys):
+    (tmp_path / "token").write_text("fet_file\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("fet_stdin\n"))
+    assert call("enrol", "--server", server.url, "--token-file", str(tmp_path / "token")) == 0
+    assert call("enrol", "--server", server.url, "--token", "-") == 0
+    assert [decode(EnrolRequest, body).token for body in server.bodies(ENROL_PATH)] == ["fet_file", "fet_stdin"]
+    assert call("enrol", "--server", server.url, "--token-file", str(tmp_path / "none")) == 1
+    assert "the token can't be read" in capsys.readouterr().err
 
 
 def test_a_refused_token_is_said_in_one_line(call, server, tmp_path, capsys):
