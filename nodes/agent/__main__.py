@@ -19,6 +19,8 @@ from nodes.agent.service import reader_of, route_of, run_agent
 from nodes.agent.state import StateDir, StateError
 from nodes.agent.version import VERSION
 from nodes.agent.workloads import open_workloads
+from nodes.agent.workloads.opening import running_leases
+from nodes.agent.workloads.runtime import RuntimeFailure
 
 STOP_SECONDS_MAX = 120
 FAILURES = (ConfigError, StateError, Unreachable, Refused, ProtocolError)
@@ -56,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor": (_doctor, "check this host and say what to do"),
         "stop-now": (_stop_now, "end every lease at once and take no new one"),
         "install": (_install, "set up the systemd service"),
-        "uninstall": (_uninstall, "remove the systemd service"),
+        "uninstall": (_uninstall, "remove the systemd service; refuses while leases run"),
     }
     for name, (action, text) in plain.items():
         commands.add_parser(name, help=text).set_defaults(action=action)
@@ -152,9 +154,16 @@ def _install(_config: Config, _: argparse.Namespace) -> int:
     return 0
 
 
-def _uninstall(_config: Config, _: argparse.Namespace) -> int:
+def _uninstall(config: Config, _: argparse.Namespace) -> int:
     from nodes.agent import unit  # noqa: PLC0415 - `run` starts faster without it
 
+    try:
+        leases = running_leases(config)
+    except RuntimeFailure as failure:
+        raise StateError(f"whether leases run can't be asked: {failure.detail}") from failure
+    if leases:
+        advice = "run `fallow-agent stop-now`, and uninstall when `fallow-agent status` shows none"
+        raise StateError(f"{', '.join(leases)} would go on with nobody to end them: {advice}")
     unit.uninstall()
     return 0
 

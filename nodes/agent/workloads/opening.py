@@ -16,6 +16,7 @@ from nodes.agent.workloads.none import NoWorkloads
 from nodes.agent.workloads.openssh import Ed25519Key
 from nodes.agent.workloads.runtime import Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import RunHooks, Settings
+from nodes.agent.workloads.store import LeaseStore
 from nodes.agent.workloads.verify import PROC_DRIVER
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
@@ -60,6 +61,14 @@ def _is_expected(config: Config) -> bool:
     """Whether leases may run though no engine answers: the owner named it, or it had leases before."""
     named = config.runtime in ("docker", "podman") or config.engine_socket is not None
     return named or (config.state_dir / "leases").is_dir()
+
+
+def running_leases(config: Config) -> list[str]:
+    """Leases that are on this host now by the agent's records or the engine's labels; raises RuntimeFailure."""
+    records = LeaseStore(config.state_dir / "leases").load()
+    known = {record.command.lease for record in records if record.final is None}
+    runtime = find_runtime(config)
+    return sorted(known | ({each.lease for each in runtime.list()} if runtime else set()))
 
 
 def find_runtime(config: Config) -> Runtime | None:

@@ -10,8 +10,10 @@ import pytest
 
 from nodes.agent import simulator
 from nodes.agent.__main__ import main
-from nodes.agent.protocol import ENROL_PATH, EnrolRequest, Phase, RelayEndpoint, decode, encode
+from nodes.agent.config import load_config
+from nodes.agent.protocol import ENROL_PATH, Ack, EnrolRequest, Phase, RelayEndpoint, decode, encode
 from nodes.agent.state import StateDir
+from nodes.agent.workloads.opening import running_leases
 from nodes.agent.workloads.store import LeaseStore, Record
 from tests.nodes.agent.conftest import command
 
@@ -113,6 +115,17 @@ def test_stop_now_leaves_a_wish_for_the_running_agent(call, server, tmp_path):
     assert state.lock()
     assert call("stop-now") == 0
     assert state.take_stop_now()
+
+
+def test_the_service_is_not_removed_under_running_leases(call, tmp_path, capsys):
+    store = LeaseStore(tmp_path / "state/leases")
+    record = Record(command(), Phase.RUNNING, "boot")
+    store.save(record)
+    assert call("uninstall") == 1
+    said = capsys.readouterr().err
+    assert "lease_1" in said and "fallow-agent stop-now" in said
+    store.finish(record, Ack("asg_1", "lease_1", {}, Phase.STOPPED, 1, 1, 1))
+    assert running_leases(load_config()) == []
 
 
 def test_two_agents_do_not_share_a_folder(call, server, tmp_path, capsys):
