@@ -29,6 +29,7 @@ INTERVAL_MS_MIN = 1_000
 INTERVAL_MS_MAX = 60_000
 REPLAYS_PER_ROUND = 5
 ACKS_PER_POST_MAX = 100
+ACK_POSTS_PER_ROUND = 50
 REPORT_BYTES_MAX = BODY_BYTES_MAX - 16 * 1024
 
 
@@ -93,6 +94,7 @@ class Conversation:
         self._reports = Line(backoff())
         self._known_inventory = ""
         self._inventory_wanted = True
+        self._acks = BatchSize(ACKS_PER_POST_MAX)
         self._replays = BatchSize(REPORTS_PER_POST_MAX)
         self._logs: dict[str, LogTail] = {}  # not spooled: they prove nothing, and the next change says all again
         self.interval_ms = INTERVAL_MS
@@ -153,9 +155,8 @@ class Conversation:
         self._leases.obey(reply.commands, self._boot())
 
     def _send_acks(self) -> None:
-        size = BatchSize(ACKS_PER_POST_MAX)
-        while True:
-            acks, mark = self._spool.acks(size.now)
+        for _ in range(ACK_POSTS_PER_ROUND):
+            acks, mark = self._spool.acks(self._acks.now)
             if not acks:
                 return
             try:
@@ -163,11 +164,11 @@ class Conversation:
             except Refused as error:
                 if not error.is_final:
                     raise
-                if not size.refused(len(acks)):
+                if not self._acks.refused(len(acks)):
                     continue
                 log.error("the server will never take the ack %s of %s: %s", acks[0].phase, acks[0].assignment, error)
             else:
-                size.taken()
+                self._acks.taken()
             self._spool.remove_acks(mark)
 
     def _send_logs(self) -> None:

@@ -60,7 +60,11 @@ class DockerRuntime:
         self._images.pull(image, auth, on_progress)
 
     def let_go(self, image: str | None) -> None:
-        self._images.let_go(image, self.disk_free_mib())
+        try:
+            free = self.disk_free_mib()
+        except RuntimeFailure:
+            free = None
+        self._images.let_go(image, free)
 
     def create(self, plan: ContainerPlan) -> str:
         self._firewall.close()

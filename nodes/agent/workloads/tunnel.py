@@ -115,7 +115,10 @@ class Tunnel:
                 self.last_line = f"ssh could not be started: {error.strerror}"
                 return
             self._process = process
-        (self._folder / "tunnel.pid").write_text(str(process.pid))
+        try:
+            (self._folder / "tunnel.pid").write_text(str(process.pid))
+        except OSError as error:  # of a full disk: an agent that is killed now leaves this client behind
+            log.warning("tunnel.pid can't be written: %s", error)
         self._listen_to(process)
 
     def _listen_to(self, process: subprocess.Popen[str]) -> None:
