@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import signal
@@ -100,9 +99,8 @@ def test_a_killed_agents_lease_is_found_again_and_keeps_its_host_key(
 
 def test_a_restart_of_the_host_is_not_the_buyers_end(open_host: Open, config: Config, buyer: Buyer) -> None:
     run_and_kill(config, Ed25519Key.generate().seed, run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
-    for pid in _pgrep("-f", f"{config.state_dir}/processes/lse_1"):
-        with contextlib.suppress(ProcessLookupError):  # a namespace ends as a whole
-            os.kill(pid, signal.SIGKILL)
+    (leader,) = _pgrep("-f", f"{config.state_dir}/processes/lse_1")[:1]
+    os.killpg(leader, signal.SIGKILL)
     wait_until(lambda: _pgrep("-f", f"{config.state_dir}/processes/lse_1") == [], "the sshd to end")
     (record,) = LeaseStore(config.state_dir / "leases").load()
     LeaseStore(config.state_dir / "leases").save(dataclasses.replace(record, boot="an earlier one"))
