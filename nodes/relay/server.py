@@ -198,7 +198,7 @@ class _NodeConnection(asyncssh.SSHServer):
         listener = self._listeners[listen_port] = _PortListener(self, listen_host, listen_port)
         try:
             await listener.listen()
-        except OSError:
+        except BaseException:  # cancelled too: nobody else knows of its socket yet
             listener.close()
             raise
         return listener
@@ -259,9 +259,13 @@ class _PortListener(asyncssh.SSHListener):
         self._is_closed = False
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, self._owner.relay.bind_host, self.port)
+        host = self._owner.relay.bind_host
+        # Served in a second step: a cancel in the first one of `start_server` would leave a socket that listens.
+        self._server = await asyncio.start_server(self._accept, host, self.port, start_serving=False)
         if self._is_closed:  # the node hung up meanwhile
             self.close()
+        else:
+            await self._server.start_serving()
 
     def get_port(self) -> int:
         return self.port

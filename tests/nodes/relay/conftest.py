@@ -97,7 +97,8 @@ class EchoServer:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def connections(self) -> int:
@@ -122,6 +123,8 @@ class EchoServer:
             return
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
+        self._accepting.join()
         self._socket.close()
         for each in self._open:
             each.close()
