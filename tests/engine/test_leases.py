@@ -387,13 +387,14 @@ def test_a_stop_lets_the_buyers_process_finish_within_the_grace(
     manager = open_host()
     acks = Acks(manager)
     (endpoint,) = relay.lease("lse_1")
-    script = "trap 'echo saved; exit 0' TERM; while :; do sleep 1; done"
+    script = "trap 'echo saved; exit 0' TERM; echo listening; while :; do sleep 1; done"
     spec = spec_of(buyer, command=["sh", "-c", script])
     manager.apply(run_command(spec, gpus=(GPU,), relays=[endpoint]))
     acks.wait(Phase.RUNNING)
     with subprocess.Popen(["podman", "logs", "-f", only_container(engine)], env=engine.env, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as following:  # fmt: skip
-        manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
         assert following.stdout is not None
+        assert any("listening" in line for line in following.stdout)  # until then a signal ends it at once
+        manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
         assert "saved" in following.stdout.read()
     acks.wait(Phase.STOPPED)
