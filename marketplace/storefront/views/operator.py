@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
-from marketplace.payments.selectors import waiting_deposits
+from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.storefront.http import operator_page, sentence
 from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
@@ -43,7 +43,10 @@ class ConflictRow:
 @operator_page
 def operator_home(request: HttpRequest) -> HttpResponse:
     """Deposits to confirm, nodes in quarantine, cards that two nodes claim to have."""
+    reference = request.GET.get("reference", "")[:40].replace("\0", "")
     context = {
+        "reference": reference,
+        "named": deposits_by_reference(reference) if reference else None,
         "deposits": waiting_deposits()[:ROWS_MAX],
         "nodes": quarantined_nodes()[:ROWS_MAX],
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],

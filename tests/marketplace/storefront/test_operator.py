@@ -9,6 +9,7 @@ from django.urls import reverse
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
+from marketplace.payments.services import cancel_deposit
 from nodes.models import Claim, IdentityChange, IdentityConflict, Node
 from nodes.selectors import is_blocked
 from nodes.states import ClaimKind, NodeState
@@ -45,6 +46,17 @@ def test_an_operator_confirms_a_deposit_and_nobody_else_can(client, scene):
     client.post(path)
     after = balance_micros(firm=scene.market.bob, kind=AccountKind.WALLET, currency="USD")
     assert after - before == 250 * USD
+
+
+def test_a_late_wire_is_found_by_its_reference(operator, scene):
+    cancel_deposit(firm=scene.market.bob, deposit_id=scene.deposit.public_id, now=scene.market.clock.now())
+    path = url("deposit-confirm", scene.deposit.public_id)
+    assert path not in operator.get(url("operator")).content.decode()
+    written = scene.deposit.reference.lower()
+    assert path in operator.get(url("operator"), {"reference": f"{written[:4]} {written[4:]}"}).content.decode()
+    assert "No deposit has this" in operator.get(url("operator"), {"reference": "RF00\0"}).content.decode()
+    operator.post(path)
+    assert path not in operator.get(url("operator"), {"reference": written}).content.decode()
 
 
 def test_the_operator_rules_on_a_card_and_releases_the_newcomer(operator, scene, conflict):
