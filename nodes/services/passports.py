@@ -100,7 +100,12 @@ def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> 
 def take_answer(*, node: Node, post: PassportPost, now: datetime) -> Passport | ConflictEvidence:
     """A passport of the node that holds the card; of a newcomer with its UUID nothing but evidence for the operator."""
     challenge = _our_challenge(node, post.challenge)
-    card = Card.objects.select_for_update(of=("self",)).select_related("gpu_model").filter(uuid=challenge.uuid).first()
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("gpu_model")
+        .filter(uuid=challenge.uuid)
+        .first()
+    )
     conflict = _conflict(card, node) if card else None
     if card is None or card.node_id == node.pk or conflict is None:
         passport = record_passport(node=node, post=post, now=now)
@@ -124,7 +129,12 @@ def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passpor
     """
     challenge = _our_challenge(node, post.challenge)
     body = _signed_body(node, post, challenge)
-    card = Card.objects.select_for_update(of=("self",)).select_related("gpu_model").filter(uuid=challenge.uuid).first()
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("gpu_model")
+        .filter(uuid=challenge.uuid)
+        .first()
+    )
     if card is None or card.node_id != node.pk:
         raise NotFound("this card is not in the node's inventory")
     last = Passport.objects.filter(card=card).order_by("-seq").first()
