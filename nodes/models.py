@@ -255,3 +255,26 @@ class IngestClock(models.Model):
 
     up_since_at = models.DateTimeField()
     beat_at = models.DateTimeField()
+
+
+class Passport(models.Model):
+    """What a card measured, signed; append-only."""
+
+    public_id = PublicIdField("pas")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="passports")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="passports")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="passports")
+    role = models.CharField(max_length=6)
+    subject = models.CharField(max_length=32, blank=True, db_index=True)
+    seq = models.PositiveIntegerField()
+    body = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    prev_sha256 = models.CharField(max_length=64, blank=True)
+    node_signature = models.TextField()
+    market_signature = models.TextField()
+    tier = models.CharField(max_length=10)
+    function_grade = models.CharField(max_length=2)
+    findings = models.JSONField(default=list)
+    measured_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()

@@ -24,6 +24,7 @@ from nodes.models import (
     IdentityConflict,
     IngestClock,
     Node,
+    Passport,
     Report,
 )
 from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
@@ -173,3 +174,16 @@ def quarantined_nodes() -> QuerySet[Node]:
     disputed = IdentityConflict.objects.filter(newcomer=OuterRef("pk"), resolved_at=None)
     nodes = Node.objects.filter(state=NodeState.QUARANTINED).annotate(is_disputed=Exists(disputed))
     return nodes.select_related("firm").order_by("-pk")
+
+
+def latest_passport(card: Card, *, role: str | None = None, now: datetime) -> Passport | None:
+    """The newest unexpired passport of a card."""
+    passports = Passport.objects.filter(card=card, expires_at__gt=now)
+    if role:
+        passports = passports.filter(role=role)
+    return passports.order_by("-seq").first()
+
+
+def is_blocked(card: Card) -> bool:
+    """Whether a card may not be sold: an open identity conflict."""
+    return IdentityConflict.objects.filter(card=card, resolved_at=None).exists()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import functools
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
 
 from marketplace.accounts.models import Firm
+from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotAllowed
 from marketplace.compliance.models import ComplianceDecision, RuleTable
 from marketplace.compliance.rulefile import RULES_FILE, read_ruleset
@@ -100,3 +104,46 @@ def _tell(decision: ComplianceDecision, now: datetime) -> None:
         reason=decision.rule_ids[0],
         data={"deal": decision.deal},
     )
+
+
+class Stage(enum.StrEnum):
+    """When a deal is looked at."""
+
+    ORDER = "order"
+    PAYMENT = "payment"
+    SHIPPING = "shipping"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is sold, as the rules see it."""
+
+    slug: str
+    tpp: int | None
+    performance_density: Decimal | None
+    designed_for_datacentre: bool | None
+    vendor_eccn: str
+    is_borderline: bool
+    is_modified: bool
+    as_rebuilt_for_datacentre: bool
+
+
+def item_of(model: GpuModel, *, is_modified: bool, as_rebuilt_for_datacentre: bool) -> Item:
+    """The item of a catalogue row."""
+    return Item(model.slug, None, None, None, "", False, is_modified, as_rebuilt_for_datacentre)
+
+
+def decide_sale(
+    *,
+    seller: Firm,
+    buyer: Firm,
+    item: Item,
+    ships_from: str,
+    ships_to: str,
+    stage: Stage,
+    subject: str,
+    now: datetime,
+) -> ComplianceDecision:
+    """May this card go from here to there?"""
+    return decide_lease(buyer, now=now)
