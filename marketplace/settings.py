@@ -266,6 +266,11 @@ DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
+# The passport key countersigns what cards measured; its public half is published. It is in no table either.
+PASSPORT_KEY = env_secret("PASSPORT_KEY")
+PASSPORT_DAYS = env_int("PASSPORT_DAYS", 14)
+PASSPORT_CHALLENGE_SECONDS = env_int("PASSPORT_CHALLENGE_SECONDS", 1800)  # the tests take twenty minutes
+SIMULATED_CARDS_COUNT = env_bool("SIMULATED_CARDS_COUNT", False)  # in demonstrations alone: a simulator is no card
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
 RELAY_PORT = env_int("RELAY_PORT", 2222)
