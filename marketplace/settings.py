@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "listings",
     "marketplace.orders",
     "marketplace.leases",
+    "marketplace.sales",
     "marketplace.matching",
     "marketplace.settlement",
     "marketplace.storefront",
@@ -251,6 +252,12 @@ LEASE_SECONDS_MAX = env_int("LEASE_SECONDS_MAX", 90 * 24 * 3600)
 INGEST_WAITING_REPORTS_MAX = env_int("INGEST_WAITING_REPORTS_MAX", 20_000)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
+CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
+CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)
+CARD_CREDIT_BASIS_POINTS = env_int("CARD_CREDIT_BASIS_POINTS", 1500)  # owed by a seller who does not ship
+CARD_CREDIT_MICROS_MIN = env_int("CARD_CREDIT_MICROS_MIN", 15_000_000)
+CARD_BID_DAYS_MAX = env_int("CARD_BID_DAYS_MAX", 30)
+CARD_SHIPS_WITHIN_DAYS = env_int("CARD_SHIPS_WITHIN_DAYS", 30)  # a card leased for longer than this can't be bought yet
 COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
 API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at once
 API_PER_SECOND = env_int("API_PER_SECOND", 100)

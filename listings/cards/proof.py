@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
+
 from listings.cards.models import CardListing, CardListingCard
 from listings.cards.states import Flag
-from nodes.models import Card, Claim, Passport
+from nodes.models import Card, CardTransfer, Claim, Passport
 from nodes.selectors import is_blocked, latest_passport
 from nodes.states import ClaimKind
 
 SELLER = "seller"
 MEMORY_MODIFIED = "memory_modified"
-# A card of which the passport says this is not what it says it is: no grade and no flag makes it sellable.
-NEVER_SOLD = frozenset({"memory_overstated", "sku_relabelled", "virtualised", "views_disagree"})
+DISQUALIFYING = "disqualifying"  # the severity of a finding that says: not the card that it says it is
+PLAYED = "simulated"  # the demo's hosts are played, and say so
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ def prove_card(*, listing: CardListing, card: Card, now: datetime) -> Passport |
         return Refusal("card_blocked", "its identity is in doubt: an operator must decide first")
     if Claim.objects.filter(card=card, kind=ClaimKind.SALE, period__upper_inf=True).exists():
         return Refusal("card_sold", "it is sold")
+    if CardTransfer.objects.filter(card=card, ended_at=None).exclude(to_firm=listing.firm).exists():
+        return Refusal("card_sold", "it is on its way to another firm")
     others = CardListingCard.objects.filter(card=card, is_live=True).exclude(listing=listing)
     if other := others.select_related("listing").first():
         where = other.listing.public_id if other.listing.firm_id == listing.firm_id else "another firm's listing"
@@ -45,7 +49,9 @@ def prove_card(*, listing: CardListing, card: Card, now: datetime) -> Passport |
 
 def _refusal_by_findings(listing: CardListing, card: Card, passport: Passport) -> Refusal | None:
     codes = {finding["code"] for finding in passport.findings}
-    if wrong := sorted(codes & NEVER_SOLD):
+    excused = {MEMORY_MODIFIED} | ({PLAYED} if settings.DEMO else set())
+    fatal = {finding["code"] for finding in passport.findings if finding["severity"] == DISQUALIFYING}
+    if wrong := sorted(fatal - excused):
         return Refusal("card_not_genuine", f"its passport says {', '.join(wrong)}")
     is_modified = card.is_modified or MEMORY_MODIFIED in codes
     if is_modified and Flag.MEMORY_MOD not in listing.flags:

@@ -31,7 +31,7 @@ class CardAsk:
     shipping_micros: int
     shipping_abroad_micros: int | None
     ships_to: frozenset[str]
-    cards: tuple[int, ...]
+    cards: tuple[int, ...]  # in the order in which they are sold: what ships first, first
     age: int
 
 
@@ -70,7 +70,7 @@ def cross(
     *, bids: Sequence[Bid], asks: Sequence[CardAsk], tax: TaxRate, forbidden: Collection[tuple[str, str]] = ()
 ) -> list[Fill]:
     """Every fill that the rules of this module ask for; pairs in `forbidden` never meet."""
-    left = {ask.key: [card for card in sorted(ask.cards)] for ask in asks}
+    left = {ask.key: list(ask.cards) for ask in asks}
     fills: list[Fill] = []
     for bid in sorted(bids, key=lambda each: (-each.limit_micros, each.age, each.key)):
         priced = [

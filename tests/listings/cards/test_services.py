@@ -87,7 +87,7 @@ def test_the_flag_of_modified_memory_can_not_be_taken_back(host):
 
 @pytest.mark.parametrize("code", ["memory_overstated", "sku_relabelled", "virtualised", "views_disagree"])
 def test_a_card_that_is_not_what_it_says_is_never_listed(host, code):
-    measure(host.cards[0], now=NOON, findings=[{"code": code, "severity": "fatal"}], grade="FX")
+    measure(host.cards[0], now=NOON, findings=[{"code": code, "severity": "disqualifying"}], grade="FX")
     assert refused(draft(host.cards[:1], now=NOON, flags=("memory_mod",))).code == "card_not_genuine"
 
 

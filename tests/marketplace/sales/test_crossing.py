@@ -91,7 +91,7 @@ def books(draw):
             shipping_micros=draw(few) * TICK,
             shipping_abroad_micros=draw(st.none() | few.map(lambda many: many * TICK)),
             ships_to=draw(st.sampled_from([frozenset(), frozenset({"DE", "FR"})])),
-            cards=tuple(next(numbers) for _ in range(draw(st.integers(1, 3)))),
+            cards=tuple(draw(st.permutations([next(numbers) for _ in range(draw(st.integers(1, 3)))]))),
             age=draw(few),
         )
         for number in range(draw(st.integers(0, 6)))
@@ -123,13 +123,13 @@ def oracle(bids, asks):
         mine, cards = [], dict(free_cards)
         while len(mine) < bid.count:
             possible = [
-                (price.total_micros, ask.age, ask.key, card, price)
+                (price.total_micros, ask.age, ask.key, ask.cards.index(card), card, price)
                 for card, ask in cards.items()
                 if (price := price_of(bid, ask, tax)) is not None
             ]
             if not possible:
                 break
-            *_, key, card, price = min(possible, key=lambda each: each[:4])
+            *_, key, _, card, price = min(possible, key=lambda each: each[:4])
             del cards[card]
             mine.append(Fill(bid.key, key, card, price))
         if len(mine) == bid.count or not bid.whole:

@@ -1,0 +1,25 @@
+"""Alice sells, Bob buys, and photos lie in a folder of the test."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.factories import NOON, fund, make_firm
+from tests.hosts import Host
+
+USD = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _photos_here(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def deal(db):
+    """A host of three cards of Alice's, and Bob with money."""
+    alice, bob = make_firm("Alice"), make_firm("Bob")
+    fund(bob, 10_000 * USD)
+    return SimpleNamespace(alice=alice, bob=bob, host=Host(alice, NOON, count=3))
