@@ -72,7 +72,8 @@ def rule(
     if sale.state != SaleState.DISPUTED:
         raise Conflict(f"this sale is {sale.state}: there is nothing to rule", code="wrong_state")
     total = sale.price.total_micros
-    if (ruling == Ruling.SPLIT) != (refund_micros is not None) or not 0 < (refund_micros or 1) < total:
+    is_part = refund_micros is not None and 0 < refund_micros < total
+    if is_part != (ruling == Ruling.SPLIT) or (refund_micros is not None and not is_part):
         detail = f"a split, and only that, says what the buyer gets back: more than 0, less than {total} micros"
         raise Invalid(detail, code="bad_split", errors=(FieldError("/refund", "out_of_range", detail),))
     _write_ruling(sale, operator, ruling, refund_micros, text, now)
