@@ -6,7 +6,8 @@ from django.db import models
 
 from marketplace.accounts.models import Firm
 from marketplace.common.ids import PublicIdField
-from marketplace.compliance.rules import Deal, Outcome
+from marketplace.compliance.inquiry import Deal
+from marketplace.compliance.rules import Outcome
 
 
 class RuleTable(models.Model):

@@ -11,9 +11,10 @@ from django.db import transaction
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotAllowed
+from marketplace.compliance.inquiry import Deal, Inquiry, inputs_of, inquiry_from
 from marketplace.compliance.models import ComplianceDecision, RuleTable
 from marketplace.compliance.rulefile import RULES_FILE, read_ruleset
-from marketplace.compliance.rules import Deal, Decision, Inquiry, Outcome, Ruleset, decide, inputs_of, inquiry_from
+from marketplace.compliance.rules import Decision, Outcome, Ruleset, decide
 from marketplace.events.services import record_event
 
 REFUSALS = {
