@@ -312,7 +312,7 @@ def _require_reachable(firm: Firm, request: BidRequest, now: datetime) -> None:
     decision = decide_sale(
         seller=firm,
         buyer=firm,
-        item=item_of(model, is_modified=is_modified, as_rebuilt_for_datacentre=False),
+        item=item_of(model, is_modified=is_modified, as_rebuilt_for_datacentre=False, memory_mib=request.memory_mib),
         ships_from=request.zone.upper() if len(request.zone) == 2 and request.zone != "eu" else request.ships_to,
         ships_to=request.ships_to,
         stage=Stage.ORDER,

@@ -20,6 +20,7 @@ def item_in(listing: CardListing) -> Item:
         listing.gpu_model,
         is_modified=listing.is_modified or Flag.MEMORY_MOD in listing.flags,
         as_rebuilt_for_datacentre=Flag.REBUILT_PCB in listing.flags,
+        memory_mib=listing.memory_mib,
     )
 
 
