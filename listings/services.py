@@ -69,7 +69,7 @@ def open_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Ca
     listing = listing_for_update(listing_of(firm, public_id).pk)
     if listing.window_end_at <= now:
         raise Conflict("its window is over: make a new listing", code="window_over")
-    cards = list(Card.objects.select_for_update().filter(named_in__listing=listing).order_by("pk"))
+    cards = list(Card.objects.select_for_update(no_key=True).filter(named_in__listing=listing).order_by("pk"))
     _refuse_listed_elsewhere(listing, cards)
     transition(listing, ListingState.OPEN, now=now, actor=actor, seq=None)
     send(kind=MessageKind.LISTING, subject=listing.public_id, now=now)

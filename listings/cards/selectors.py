@@ -41,7 +41,11 @@ def open_card_listings() -> QuerySet[CardListing]:
 
 def card_listing_for_update(listing_id: int) -> CardListing:
     """The listing, locked until the end of the transaction."""
-    return CardListing.objects.select_for_update(of=("self",)).select_related("firm", "gpu_model").get(pk=listing_id)
+    return (
+        CardListing.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("firm", "gpu_model")
+        .get(pk=listing_id)
+    )
 
 
 def visible_photo(firm: Firm | None, public_id: str) -> CardPhoto:

@@ -110,7 +110,7 @@ def open_card_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) 
     listing = card_listing_for_update(card_listing_of(firm, public_id).pk)
     _require_photos(listing)
     lot = list(listing.lot.select_related("card").filter(taken_by="").order_by("card_id"))
-    list(Card.objects.select_for_update().filter(pk__in=[each.card_id for each in lot]).order_by("pk"))
+    list(Card.objects.select_for_update(no_key=True).filter(pk__in=[each.card_id for each in lot]).order_by("pk"))
     grades = [grade for each in lot if (grade := _prove(listing, each, lot, now))]
     for each in lot:
         each.is_live = True

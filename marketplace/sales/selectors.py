@@ -73,7 +73,9 @@ def bid_of(firm: Firm, public_id: str) -> CardBid:
 
 def bid_for_update(bid_id: int) -> CardBid:
     """The bid, locked until the end of the transaction."""
-    return CardBid.objects.select_for_update(of=("self",)).select_related("firm", "gpu_model").get(pk=bid_id)
+    return (
+        CardBid.objects.select_for_update(no_key=True, of=("self",)).select_related("firm", "gpu_model").get(pk=bid_id)
+    )
 
 
 def all_sales() -> QuerySet[Sale]:
@@ -100,7 +102,7 @@ def any_sale(public_id: str) -> Sale:
 
 def sale_for_update(sale_id: int) -> Sale:
     """The sale, locked until the end of the transaction; accounts are locked after it."""
-    locked = Sale.objects.select_for_update(of=("self",))
+    locked = Sale.objects.select_for_update(no_key=True, of=("self",))
     return locked.select_related("bid", "listing", "buyer", "seller", "lab__firm", "card__gpu_model").get(pk=sale_id)
 
 

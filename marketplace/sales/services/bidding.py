@@ -25,7 +25,7 @@ from marketplace.sales.crossing import price_of
 from marketplace.sales.models import CardBid
 from marketplace.sales.pricing import Landed
 from marketplace.sales.selectors import bid_for_update, bid_of, lab_for, rent_paid_micros
-from marketplace.sales.services.matching import bid_value, match_cards
+from marketplace.sales.services.matching import bid_value, lock_book, match_cards
 from marketplace.sales.services.money import set_bid_escrow
 from marketplace.sales.services.rules import item_in
 from marketplace.sales.states import BidReason, BidState, Route
@@ -180,6 +180,7 @@ def quote(*, firm: Firm, take: Take, now: datetime) -> Quote:
 
 @transaction.atomic
 def _buy(*, firm: Firm, actor: str, take: Take, now: datetime) -> CardBid:
+    lock_book()
     found = quote(firm=firm, take=take, now=now)
     total = found.price.total_micros
     if take.most_micros is not None and total > take.most_micros:

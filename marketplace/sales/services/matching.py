@@ -44,11 +44,16 @@ def match_cards(*, now: datetime, only: str | None = None) -> int:
     return sold
 
 
+def lock_book() -> None:
+    """Until the end of the transaction nobody else matches. Take it before any wallet is locked."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BOOK_LOCK])
+
+
 @transaction.atomic
 def _match_next(gone: set[int], only: str | None, now: datetime) -> int | None:
     """How many cards the next fill sold, 0 or 1; None when nothing more fits."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [BOOK_LOCK])
+    lock_book()
     bids = CardBid.objects.filter(state=BidState.OPEN, expires_at__gt=now).select_related("firm", "gpu_model")
     bids = bids.filter(public_id=only) if only else bids
     rows = {bid.public_id: bid for bid in bids.order_by("pk")[:BIDS_PER_ROUND_MAX]}
@@ -110,7 +115,7 @@ def _rent_credit(bid: CardBid, now: datetime) -> int:
 def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> int:
     """One sale, or none when the card can't be had after all; either way the card is out of this round."""
     gone.add(fill.card)
-    listing = CardListing.objects.select_for_update(of=("self",)).select_related("firm", "gpu_model")
+    listing = CardListing.objects.select_for_update(no_key=True, of=("self",)).select_related("firm", "gpu_model")
     row = listing.get(public_id=fill.ask)
     proved = prove_card(listing=row, card=card_row(fill.card), now=now)
     if isinstance(proved, Refusal) or not row.lot.filter(card=fill.card, is_live=True).exists():
