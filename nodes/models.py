@@ -328,6 +328,12 @@ class Passport(models.Model):
         found: dict[str, Any] = json.loads(self.body)
         return found
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The market's record as values."""
+        found: dict[str, Any] = json.loads(self.record)
+        return found
+
 
 class IngestClock(models.Model):
     """One row: since when the ingest has been up without a pause, and its last beat."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
 
 from marketplace.accounts.models import Firm
+from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
+from nodes.agent.passport import CanonicalError, canonical
 from nodes.models import (
     Assignment,
     AssignmentLog,
@@ -28,6 +32,7 @@ from nodes.models import (
     Passport,
     Report,
 )
+from nodes.passports.rows import CatalogueRow
 from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
@@ -226,3 +231,43 @@ def card_of_firm(firm: Firm, public_id: str) -> Card:
     if card is None:
         raise NotFound
     return card
+
+
+def catalogue_row(model: GpuModel) -> CatalogueRow:
+    """The model as findings compare with it."""
+    others = model.aliases.filter(kind="nvml").order_by("rank").values_list("alias", flat=True)
+    bandwidth, rate = model.memory_bandwidth_gb_s, model.fp16_dense_tflops
+    return CatalogueRow(
+        slug=model.slug,
+        names=(model.name, *others),
+        architecture=model.architecture,
+        compute_capability=model.compute_capability,
+        pci_device_ids=frozenset(model.pci_device_ids),
+        memory_sizes_mib=tuple(model.memory_sizes_mib),
+        nvml_totals_mib=tuple(model.nvml_totals_mib),
+        memory_type=model.memory_type,
+        memory_bandwidth_mb_s=None if bandwidth is None else bandwidth * 1000,
+        fp16_dense_gflops=None if rate is None else int(rate * 1000),
+        is_listed=model.is_listed,
+    )
+
+
+def passport_named(file: Mapping[str, Any]) -> Passport | None:
+    """The passport of our log that a file is of; None when there is none with exactly this record."""
+    try:
+        record = canonical(file.get("record")).decode()
+    except CanonicalError:
+        return None
+    sha256 = hashlib.sha256(record.encode()).hexdigest()
+    return Passport.objects.select_related("card__gpu_model", "node", "firm").filter(sha256=sha256).first()
+
+
+def is_newest(passport: Passport) -> bool:
+    """Whether the card has no later passport."""
+    return not Passport.objects.filter(card=passport.card_id, seq__gt=passport.seq).exists()
+
+
+def newest_passport_ids(firm: Firm) -> dict[int, str]:
+    """By card pk, the newest passport of each of the firm's cards that has one."""
+    passports = Passport.objects.filter(card__firm=firm).order_by("card_id", "-seq").distinct("card_id")
+    return dict(passports.values_list("card_id", "public_id"))

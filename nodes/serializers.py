@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from rest_framework import serializers
 
 from marketplace.common.api import PageQuery, StrictSerializer, page_shape
-from nodes.models import Card, EnrolmentToken, Node
+from nodes.models import Card, EnrolmentToken, Node, Passport
+from nodes.passport_key import short_code
+from nodes.passports.severity import Severity
+from nodes.passports.verify import FILE_SCHEMA
+from nodes.selectors import is_blocked, is_newest
 from nodes.states import Availability, NodeState
 
 STEP_SECONDS_MIN = 5
@@ -143,6 +148,86 @@ class UtilisationShape(serializers.Serializer[Any]):
     points = UtilisationPointShape(many=True)
 
 
+class CheckShape(serializers.Serializer[Any]):
+    """One check of a file; `ok` is null where the file does not hold what it takes."""
+
+    name = serializers.CharField()
+    ok = serializers.BooleanField(allow_null=True)
+    detail = serializers.CharField()
+
+
+class PassportFileInput(StrictSerializer):
+    """A passport's file as it was handed out: the public part, or the whole with `body`."""
+
+    schema = serializers.CharField(max_length=64)
+    record = serializers.DictField()
+    market_signature = serializers.CharField(max_length=88)
+    body = serializers.DictField(required=False)
+    node_signature = serializers.CharField(max_length=88, required=False)
+
+
+class PassportFileShape(serializers.Serializer[Any]):
+    """What anyone can check offline with the published key."""
+
+    schema = serializers.CharField()
+    record = serializers.DictField()
+    market_signature = serializers.CharField()
+    body = serializers.DictField(required=False)
+    node_signature = serializers.CharField(required=False)
+
+
+class PassportShape(serializers.Serializer[Any]):
+    """What everybody may see of a passport. `card_code` stands for the card: the same in all of its passports."""
+
+    id = serializers.CharField()
+    card_code = serializers.CharField()
+    gpu = serializers.CharField()
+    role = serializers.CharField()
+    seq = serializers.IntegerField()
+    tier = serializers.CharField()
+    function_grade = serializers.CharField()
+    measured_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+    expired = serializers.BooleanField()
+    newest = serializers.BooleanField()
+    blocked = serializers.BooleanField()
+    sha256 = serializers.CharField()
+    file = PassportFileShape()
+
+
+class FindingShape(serializers.Serializer[Any]):
+    """One thing that is not as with a healthy factory card."""
+
+    code = serializers.CharField()
+    severity = serializers.ChoiceField(choices=[each.value for each in Severity])
+    evidence = serializers.DictField()
+
+
+class CardPassportShape(serializers.Serializer[Any]):
+    """A card's newest passport, null where it has none that has not expired."""
+
+    card = serializers.CharField()
+    blocked = serializers.BooleanField()
+    passport = PassportShape(allow_null=True)
+    findings = FindingShape(many=True)
+
+
+class PassportKeyShape(serializers.Serializer[Any]):
+    """The market's public key."""
+
+    algorithm = serializers.CharField()
+    public_key = serializers.CharField()
+
+
+class VerificationShape(serializers.Serializer[Any]):
+    """What became of every check."""
+
+    genuine = serializers.BooleanField()
+    known = serializers.BooleanField()
+    checks = CheckShape(many=True)
+    passport = PassportShape(allow_null=True)
+
+
 TokenPage = page_shape("EnrolmentTokenPage", TokenShape)
 NodePage = page_shape("NodePage", NodeShape)
 
@@ -194,4 +279,40 @@ def card_json(card: Card) -> dict[str, Any]:
         "since_at": card.status.since_at,
         "observed_at": card.status.observed_at,
         "sample": card.status.sample,
+    }
+
+
+def passport_file(passport: Passport, *, whole: bool) -> dict[str, Any]:
+    """The file of a passport; the whole one names the card's UUID and is for its parties."""
+    file = {"schema": FILE_SCHEMA, "record": passport.recorded, "market_signature": passport.market_signature}
+    return file | ({"body": passport.facts, "node_signature": passport.node_signature} if whole else {})
+
+
+def passport_json(passport: Passport, *, now: datetime, whole: bool = False) -> dict[str, Any]:
+    """A passport; read with its card and model."""
+    return {
+        "id": passport.public_id,
+        "card_code": short_code(passport.card.uuid),
+        "gpu": passport.card.gpu_model.slug,
+        "role": passport.role,
+        "seq": passport.seq,
+        "tier": passport.tier,
+        "function_grade": passport.function_grade,
+        "measured_at": passport.measured_at,
+        "expires_at": passport.expires_at,
+        "expired": passport.expires_at <= now,
+        "newest": is_newest(passport),
+        "blocked": is_blocked(passport.card),
+        "sha256": passport.sha256,
+        "file": passport_file(passport, whole=whole),
+    }
+
+
+def card_passport_json(card: Card, passport: Passport | None, *, now: datetime) -> dict[str, Any]:
+    """A card with its newest passport, for its owner."""
+    return {
+        "card": card.public_id,
+        "blocked": is_blocked(card),
+        "passport": passport_json(passport, now=now, whole=True) if passport else None,
+        "findings": passport.findings if passport else [],
     }

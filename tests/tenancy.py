@@ -21,7 +21,12 @@ from tests.market import Market
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Open to everybody: what they name belongs to nobody.
-PUBLIC_ROUTES = {"gpu-models/<slug:slug>/", "market/<slug:gpu>/trades/", "market/<slug:gpu>/depth/"}
+PUBLIC_ROUTES = {
+    "gpu-models/<slug:slug>/",
+    "market/<slug:gpu>/trades/",
+    "market/<slug:gpu>/depth/",
+    "passports/<str:public_id>/",
+}
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
         ],
         _SALE,
     ),
+    "cards/<str:card_id>/passport/": _alices(card_id=lambda world: world.host.cards[0].public_id),
     "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
     "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
 }
@@ -162,6 +168,7 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     **{("post", f"sales/<str:sale_id>/{each}/"): SELLS for each in ("ship", "receive", "evidence")},
     **{("post", f"sales/<str:sale_id>/{each}/"): frozenset({"trade"}) for each in ("accept", "dispute")},
     ("post", "sales/<str:sale_id>/resolve/"): frozenset(),
+    ("post", "passports/verify/"): FREE,
     ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
     ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),
     ("post", "capacity-listings/<str:listing_id>/<str:action>/"): frozenset({"trade", "fleet"}),

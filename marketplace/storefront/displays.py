@@ -84,6 +84,19 @@ STATES: dict[str, dict[str, Display]] = {
         "failed": Display("bad", "cross", "Failed"),
         "cancelled": Display("", "cross", "Cancelled"),
     },
+    "grade": {
+        "F0": Display("good", "shield", "F0"),
+        "F1": Display("good", "check", "F1"),
+        "F2": Display("wait", "info", "F2"),
+        "F3": Display("bad", "warning", "F3"),
+        "FX": Display("", "ring", "FX"),
+    },
+    "severity": {
+        "note": Display("", "info", "Note"),
+        "limit": Display("wait", "info", "Limit"),
+        "fault": Display("bad", "warning", "Fault"),
+        "disqualifying": Display("bad", "cross", "Not the card that it says"),
+    },
     "tier": {
         "declared": Display("", "ring", "Declared"),
         "measured": Display("good", "check", "Measured"),

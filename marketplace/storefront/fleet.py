@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from listings.models import CapacityListing, ListingCard
 from listings.states import ListingState
 from marketplace.accounts.models import Firm
 from nodes.models import Card, Node
+from nodes.selectors import newest_passport_ids
 from nodes.states import Availability, NodeState
 
 
@@ -28,6 +30,7 @@ class CardRow:
     power_w: float | None
     temperature_c: float | None
     is_listed: bool
+    passport_id: str | None = None
 
     @property
     def is_idle_money(self) -> bool:
@@ -58,10 +61,20 @@ class Totals:
 def fleet_of(firm: Firm) -> list[NodeRow]:
     """Every node of the firm that is not retired."""
     named, pools = _listed(firm)
+    passports = newest_passport_ids(firm)
     cards = Card.objects.select_related("gpu_model", "status").order_by("index")
     nodes = Node.objects.filter(firm=firm).exclude(state=NodeState.RETIRED).order_by("name")
     rows = nodes.prefetch_related(Prefetch("cards", queryset=cards))
-    return [NodeRow(node, [_card_row(card, node, named, pools) for card in node.cards.all()]) for node in rows]
+    return [
+        NodeRow(
+            node,
+            [
+                dataclasses.replace(_card_row(card, node, named, pools), passport_id=passports.get(card.pk))
+                for card in node.cards.all()
+            ],
+        )
+        for node in rows
+    ]
 
 
 def totals_of(rows: list[NodeRow], now: datetime) -> Totals:

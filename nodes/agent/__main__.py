@@ -13,6 +13,7 @@ from nodes.agent.client import Refused, Unreachable
 from nodes.agent.config import Config, ConfigError, checked_url, load_config
 from nodes.agent.host import inventory_of
 from nodes.agent.link import enrol
+from nodes.agent.measure.options import add_arguments as add_measure_arguments
 from nodes.agent.protocol import FailureReason, ProtocolError
 from nodes.agent.service import reader_of, route_of, run_agent
 from nodes.agent.state import StateDir, StateError
@@ -47,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     draining = commands.add_parser("drain", help="take no new lease; running ones go on")
     draining.add_argument("--off", action="store_true", help="take leases again")
     draining.set_defaults(action=_drain)
+    measuring = commands.add_parser("measure", help="measure cards and hand their passports in")
+    add_measure_arguments(measuring)
+    measuring.set_defaults(action=_measure)
     plain: dict[str, tuple[Callable[[Config, argparse.Namespace], int], str]] = {
         "run": (_run, "report and run leases; what the service starts"),
         "status": (_status, "what the running agent sees, as JSON"),
@@ -103,6 +107,12 @@ def _drain(config: Config, options: argparse.Namespace) -> int:
     _enrolled(config).set_draining(not options.off)
     _say("takes leases again" if options.off else "takes no new lease")
     return 0
+
+
+def _measure(config: Config, options: argparse.Namespace) -> int:
+    from nodes.agent.measure import command  # noqa: PLC0415 - `run` starts faster without it
+
+    return command.run(config, options, _say)
 
 
 def _stop_now(config: Config, _: argparse.Namespace) -> int:

@@ -71,6 +71,7 @@ class ScriptedCard:
     lost: int = 0  # 1: every call fails; 2: the card has no handle any more
     unsupported: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)  # what it truly is, see `measure/hardware.py`
     trace: dict[str, Any] | None = None  # keywords of `traces.open_trace`, which then tells utilisation and memory
 
 

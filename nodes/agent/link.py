@@ -10,6 +10,14 @@ from urllib.parse import urlsplit
 from nacl.signing import SigningKey
 
 from nodes.agent.client import Client, Route
+from nodes.agent.passport import (
+    CHALLENGES_PATH,
+    PASSPORTS_PATH,
+    ChallengeRequest,
+    PassportPost,
+    PassportReply,
+    SignedChallenge,
+)
 from nodes.agent.protocol import (
     ACKS_PATH,
     ENROL_PATH,
@@ -99,11 +107,19 @@ class Link:
         """The last of what a workload wrote, signed."""
         self._signed(LOGS_PATH, encode(tail))
 
+    def ask_challenge(self, request: ChallengeRequest) -> SignedChallenge:
+        """What a passport must answer."""
+        return decode(SignedChallenge, self._signed(CHALLENGES_PATH, encode(request)))
+
+    def send_passport(self, post: PassportPost) -> PassportReply:
+        """A passport; what the market makes of it."""
+        return decode(PassportReply, self._signed(PASSPORTS_PATH, encode(post)))
+
     def close(self) -> None:
         self._server.close()
         self._reports.close()
 
-    def _signed(self, path: str, body: bytes) -> None:
+    def _signed(self, path: str, body: bytes) -> bytes:
         ts_ms = self._wall()
         signed = signing_input(
             method="POST", path=self._prefix + path, node=self._enrolment.node, ts_ms=ts_ms, body=body
@@ -113,4 +129,4 @@ class Link:
             TIMESTAMP_HEADER: str(ts_ms),
             SIGNATURE_HEADER: base64.b64encode(self._key.sign(signed).signature).decode(),
         }
-        self._server.post(path, body, headers)
+        return self._server.post(path, body, headers)

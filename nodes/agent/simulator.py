@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 
 from nodes.agent.fleet import Fleet, FleetFile, ScriptedCard
+from nodes.agent.measure.hardware import NVML_NUMBERS, hardware_of
 
 MIB = 1024 * 1024
 EVENT_SET = 0xE5E7
@@ -83,6 +84,8 @@ class SimulatedLibrary:
             self._card(what, [c_void_p], lambda card, at, number=number: _set(at, c_uint, number(card)))
         for what, reading in TEXTS.items():
             self._card(what, [c_void_p, c_uint], lambda card, at, size, reading=reading: _text(at, reading(card), size))
+        for what, scripted in NVML_NUMBERS.items():
+            self._card(what, [c_void_p], lambda card, at, scripted=scripted: _optional(at, scripted(card)))
         self._export("nvmlDeviceGetMinorNumber", [c_void_p, c_void_p], lambda h, at: _set(at, c_uint, (h or 1) - 1))
 
     def _add_readings(self) -> None:
@@ -101,6 +104,8 @@ class SimulatedLibrary:
             lambda card, _, __, at: _set(at, c_ulonglong, card.ecc_uncorrected),
         )
         self._card("RemappedRows", [c_void_p] * 4, _remapped)
+        self._card("EccMode", [c_void_p, c_void_p], _ecc_mode)
+        self._card("MaxClockInfo", [c_uint, c_void_p], lambda card, _, at: _set(at, c_uint, 3105))
         self._card("FieldValues", [c_int, c_void_p], _fields)
         self._card("MigMode", [c_void_p, c_void_p], _mig)
         for what, kind in KINDS.items():
@@ -217,6 +222,16 @@ def _text(at: int, value: str, size: int) -> int:
     return _put(at, value, size) if value else int(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
 
+def _optional(at: int, value: int | None) -> int:
+    return int(pynvml.NVML_ERROR_NOT_SUPPORTED) if value is None else _set(at, c_uint, value)
+
+
+def _ecc_mode(card: ScriptedCard, current: int, pending: int) -> int:
+    ecc = hardware_of(card).ecc
+    _optional(current, ecc)
+    return _optional(pending, ecc)
+
+
 def _capability(card: ScriptedCard, major: int, minor: int) -> int:
     first, second = card.compute_capability.split(".")
     _set(major, c_int, int(first))
@@ -270,8 +285,8 @@ def _rates(card: ScriptedCard, at: int) -> int:
 
 
 def _remapped(card: ScriptedCard, corrected: int, uncorrected: int, pending: int, failed: int) -> int:
-    _set(corrected, c_uint, 0)
-    _set(uncorrected, c_uint, 0)
+    _set(corrected, c_uint, hardware_of(card).rows_correctable)
+    _set(uncorrected, c_uint, hardware_of(card).rows_uncorrectable)
     _set(pending, c_uint, int(card.remap_pending))
     return _set(failed, c_uint, int(card.remap_failed))
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from nodes.passports.health_checks import health_findings
 from nodes.passports.identity_checks import identity_findings
-from nodes.passports.reading import VIEWS, test_of, views_of
+from nodes.passports.reading import VIEWS, number, test_of, views_of
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
 REQUIRED_TESTS = ("memory_truth", "copy_bandwidth", "gemm", "pcie_link", "soak")
+SOAK_MS_MIN = 50_000  # less heats no card
 DECLARED, MEASURED = "declared", "measured"
 ORDER = list(Severity)
 
@@ -28,7 +29,8 @@ def findings(row: CatalogueRow, passport: Mapping[str, Any]) -> tuple[Finding, .
 def tier(passport: Mapping[str, Any]) -> str:
     """`measured` when every view spoke and every timed test ran; else nothing but a declaration."""
     complete = set(VIEWS) <= set(views_of(passport)) and all(test_of(passport, name) for name in REQUIRED_TESTS)
-    return MEASURED if complete else DECLARED
+    is_warm = (number(test_of(passport, "soak"), "elapsed_ms") or 0) >= SOAK_MS_MIN
+    return MEASURED if complete and is_warm else DECLARED
 
 
 def function_grade(findings: Iterable[Finding], passport: Mapping[str, Any]) -> str:

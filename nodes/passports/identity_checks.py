@@ -16,8 +16,8 @@ MINING_DEVICE_IDS = frozenset(
 VIRTUAL_NAMES = ("grid ", "vgpu", " mig ", "mig-")
 # The beginning of the VBIOS version by architecture, as seen on cards; a hint and no proof.
 VBIOS_PREFIXES = {"Turing": {"90"}, "Ampere": {"92", "94"}, "Ada": {"95"}, "Hopper": {"96"}, "Blackwell": {"97", "98"}}
-# CUDA's total is below NVML's by what the driver keeps; more than this share is no driver's.
-CUDA_SHORTFALL_PERMILLE = 50
+# CUDA's total is below NVML's by what the driver keeps: a share, and some hundred MiB on the smallest card.
+CUDA_SHORTFALL_PERMILLE, CUDA_SHORTFALL_MIB = 50, 640
 EXACT = ("uuid", "pci_bus_id", "pci_device_id", "pci_subsystem_id", "compute_capability", "vbios")
 FIT_HIGHEST_PERMILLE, FIT_LOWEST_PERMILLE = 1005, 920
 SEEN_TOLERANCE_MIB = 64
@@ -49,7 +49,8 @@ def _disagreeing(body: Mapping[str, Any]) -> Iterator[Finding]:
     if len(set(names.values())) > 1:
         yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, {"field": "name"} | names)
     nvml, cuda = number(body, "views", "nvml", "memory_total_mib"), number(body, "views", "cuda", "memory_total_mib")
-    if nvml and cuda and not nvml * (1000 - CUDA_SHORTFALL_PERMILLE) <= cuda * 1000 <= nvml * FIT_HIGHEST_PERMILLE:
+    lowest = min((nvml or 0) * (1000 - CUDA_SHORTFALL_PERMILLE) // 1000, (nvml or 0) - CUDA_SHORTFALL_MIB)
+    if nvml and cuda and not lowest <= cuda <= nvml * FIT_HIGHEST_PERMILLE // 1000:
         evidence = {"field": "memory_total_mib", "nvml": nvml, "cuda": cuda}
         yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, evidence)
 

@@ -35,7 +35,7 @@ class EnrolView(APIView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        wanted = _decode(EnrolRequest, limited_body(request))
+        wanted = decoded(EnrolRequest, limited_body(request))
         reply = enrol(request=wanted, address=client_address(request), now=clock.now())
         return Response(json.loads(protocol.encode(reply)), status=201)
 
@@ -48,7 +48,7 @@ class InventoryView(APIView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        inventory = _decode(Inventory, limited_body(request))
+        inventory = decoded(Inventory, limited_body(request))
         record_inventory(node_public_id=node_of(request).public_id, inventory=inventory, now=clock.now())
         return Response(status=204)
 
@@ -61,7 +61,7 @@ class AcksView(APIView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        batch = _decode(AckBatch, limited_body(request))
+        batch = decoded(AckBatch, limited_body(request))
         record_acks(node=node_of(request), acks=batch.acks, now=clock.now())
         return Response(status=204)
 
@@ -74,11 +74,12 @@ class LogView(APIView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        record_log(node=node_of(request), tail=_decode(LogTail, limited_body(request)), now=clock.now())
+        record_log(node=node_of(request), tail=decoded(LogTail, limited_body(request)), now=clock.now())
         return Response(status=204)
 
 
-def _decode(kind: type[Message], body: bytes) -> Message:
+def decoded(kind: type[Message], body: bytes) -> Message:
+    """A message of the protocol, or Invalid."""
     try:
         return protocol.decode(kind, body)
     except (ProtocolError, RecursionError) as error:

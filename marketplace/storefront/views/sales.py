@@ -154,7 +154,7 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "may_measure": step in MEASURES.get(side, ()),
         "may_prove": step in {*RECEIVES["buyer"], Step.TO_LAB, Step.ON_ITS_WAY_BACK, Step.DISPUTED_RETURN_UNPROVEN}
         or step == Step.DISPUTED_UNDELIVERED,
-        "measure": f"fallow-agent measure --role {side} --subject {sale.public_id}",
+        "measure": f"fallow-agent measure --role {side} --sale {sale.public_id}",
     }
 
 

@@ -74,7 +74,7 @@ def test_no_module_of_the_installed_agent_needs_the_server(host):
 
 
 def _modules() -> list[Path]:
-    return [path for folder in (AGENT, AGENT / "workloads") for path in sorted(folder.glob("*.py"))]
+    return [path for folder in (AGENT, AGENT / "measure", AGENT / "workloads") for path in sorted(folder.glob("*.py"))]
 
 
 def _lend(name: str, site: Path) -> None:

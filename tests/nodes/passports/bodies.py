@@ -75,8 +75,10 @@ def honest_body(slug: str = "rtx-4090", *, role: str = "seller") -> dict[str, An
                 "width_under_load": 16, "width_card": 16, "width_slot": 16, "generation_under_load": 4,
                 "generation_card": 4, "generation_slot": 5, "replays": 0, "seconds": 60,
             },
-            "soak": {"seconds": 900, "temperature_max_c": 71, "reasons": ["sw_power_cap"], "clock_early_mhz": 2600,
-                     "clock_late_mhz": 2580, "wrong_results": 0, "xids": []},
+            "soak": {
+                "seconds": 60, "elapsed_ms": 60_000, "temperature_max_c": 71, "reasons": ["sw_power_cap"],
+                "clock_early_mhz": 2600, "clock_late_mhz": 2580, "wrong_results": 0, "xids": [],
+            },
         },
     })  # fmt: skip
 

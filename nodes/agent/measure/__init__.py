@@ -1,0 +1,1 @@
+"""Measuring a card for its passport: independent views of it, its health, and timed tests on it."""

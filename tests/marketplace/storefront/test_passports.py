@@ -1,0 +1,83 @@
+"""A passport's page, its sheet and its file: who sees what."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.urls import reverse
+
+from marketplace.accounts.roles import Role
+from marketplace.storefront.passports import FINDINGS
+from nodes.models import Card
+from nodes.passport_key import passport_key, short_code
+from nodes.passports.severity import Code
+from nodes.passports.verify import check_file, is_genuine
+from tests.factories import NOON, make_firm, make_person
+from tests.nodes.passports.measuring import UUID, Measurer
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("frozen")]
+
+
+@pytest.fixture
+def host():
+    return Measurer(NOON)
+
+
+def url(name, passport):
+    return reverse(f"storefront:{name}", args=[passport.public_id])
+
+
+def test_everybody_sees_what_it_proves_and_nobody_the_uuid(client, host):
+    passport = host.measure(NOON, ("tests.soak.reasons", ["hw_thermal_slowdown"]))
+    shown = client.get(url("passport", passport)).content.decode()
+    for words in ("F2", "slow down for heat", short_code(UUID), "What it does not prove", "data:image/svg+xml"):
+        assert words in shown, words
+    assert UUID not in shown and "temperature max c" not in shown
+    client.force_login(make_person(make_firm(), Role.OWNER))
+    assert UUID not in client.get(url("passport", passport)).content.decode()
+
+
+def test_its_owner_sees_the_evidence_and_finds_it_from_the_fleet(client, host):
+    passport = host.measure(NOON, ("tests.soak.reasons", ["hw_thermal_slowdown"]))
+    client.force_login(make_person(host.node.firm, Role.OWNER))
+    shown = client.get(url("passport", passport)).content.decode()
+    assert UUID in shown and "temperature max c 71" in shown
+    assert url("passport", passport) in client.get(reverse("storefront:fleet")).content.decode()
+
+
+def test_the_file_is_whole_for_its_owner_and_genuine_for_both(client, host):
+    passport = host.measure(NOON)
+    key = bytes(passport_key().verify_key)
+    public = json.loads(client.get(url("passport-file", passport)).content)
+    client.force_login(make_person(host.node.firm, Role.VIEWER))
+    whole = json.loads(client.get(url("passport-file", passport)).content)
+    assert "body" not in public and whole["body"]["views"]["nvml"]["uuid"] == UUID
+    assert all(is_genuine(check_file(file, key, now=NOON)) for file in (public, whole))
+
+
+def test_the_sheet_is_a_pdf_without_the_uuid(client, host):
+    for change in (("tests.gemm", {"skipped": "no ☃ runtime"}), ("role", "seller")):
+        answer = client.get(url("passport-pdf", host.measure(NOON, change)))
+        assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
+        assert answer.content.startswith(b"%PDF-") and UUID.encode() not in answer.content
+
+
+def test_old_superseded_and_blocked_passports_say_so(client, host, frozen):
+    first, _ = host.measure(NOON), host.measure(NOON)
+    assert "measured again since" in client.get(url("passport", first)).content.decode()
+    host.report(NOON, serial="1")
+    host.report(NOON, serial="2")
+    assert Card.objects.get().tier == "declared"
+    assert "This card is blocked" in client.get(url("passport", first)).content.decode()
+    frozen.advance(15 * 24 * 3600)
+    assert "has expired" in client.get(url("passport", first)).content.decode()
+
+
+def test_a_passport_that_there_is_not_is_a_404(client, db):
+    for name in ("passport", "passport-pdf", "passport-file"):
+        assert client.get(reverse(f"storefront:{name}", args=["pas_0"])).status_code == 404
+
+
+def test_every_finding_has_its_words():
+    assert set(FINDINGS) == set(Code)

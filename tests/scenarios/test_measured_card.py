@@ -1,0 +1,76 @@
+"""`fallow-agent measure` as an owner calls it, on a scripted fleet, against the real server."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from marketplace.common import clock
+from nodes.agent import simulator
+from nodes.agent.__main__ import main
+from nodes.models import Card, Passport
+from nodes.services.enrolment import create_enrolment_token
+from tests.factories import api_of, make_firm
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CARD = {"name": "NVIDIA GeForce RTX 4090", "vbios": "95.02.3c.00.01"}
+
+
+@pytest.fixture
+def firm():
+    return make_firm("Alice")
+
+
+@pytest.fixture
+def host(firm, live_server, tmp_path, monkeypatch, settings):
+    """A host that is enrolled: write its fleet, then call the agent."""
+    settings.PUBLIC_URL = settings.REPORTS_URL = live_server.url
+    settings.SIMULATED_CARDS_COUNT = True
+    for name, value in {
+        "FALLOW_STATE_DIR": tmp_path / "state",
+        "FALLOW_CONFIG_DIR": tmp_path / "config",
+        "FALLOW_SIMULATOR": tmp_path / "fleet.json",
+        "FALLOW_RUNTIME": "none",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    now = clock.now()
+    _, token = create_enrolment_token(firm=firm, name="t", uses=1, expires_at=now + timedelta(hours=1), now=now)
+
+    def call(*arguments, **card):
+        fleet = {"cards": [CARD | card]}
+        (tmp_path / "fleet.json").write_text(json.dumps(fleet))
+        return main(arguments)
+
+    assert call("enrol", "--server", live_server.url, "--token", token) == 0
+    yield call
+    simulator.remove()
+
+
+def test_a_card_is_measured_and_measured_again(host, firm, capsys):
+    assert host("measure", "--quick") == 0
+    assert host("measure", "--quick", "--role", "buyer", "--sale", "sale_1") == 0
+    said = capsys.readouterr().out
+    first, second = Passport.objects.order_by("seq")
+    assert f"{first.public_id}, measured, grade F1" in said and "findings: none" in said
+    assert (second.role, second.subject, second.prev_sha256) == ("buyer", "sale_1", first.sha256)
+    assert Card.objects.get().tier == "measured"
+    address = f"/api/v1/cards/{Card.objects.get().public_id}/passport/"
+    assert api_of(firm).get(address).json()["passport"]["id"] == second.public_id
+
+
+def test_a_spoof_is_told_to_its_owner(host, capsys):
+    assert host("measure", "--quick", hardware={"pci_device": "10de:2685"}) == 0
+    said = capsys.readouterr().out
+    assert "grade FX" in said and "views_disagree (disqualifying)" in said
+    assert Card.objects.get().tier == "declared"
+
+
+def test_a_card_at_work_and_a_card_that_is_not_there_are_left_alone(host, capsys):
+    assert host("measure", processes=[{"pid": 7, "mib": 400}]) == 1
+    assert host("measure", "--card", "GPU-0") == 1
+    said = capsys.readouterr().err
+    assert "is at work" in said and "has no card GPU-0" in said
+    assert not Passport.objects.exists()
