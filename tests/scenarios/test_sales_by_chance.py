@@ -46,7 +46,7 @@ from marketplace.settlement.services import settle_leases
 from nodes.models import Card, CardState
 from nodes.services.claims import shorten_claims, take_claims
 from nodes.states import ClaimKind
-from tests.cards import bid, buy, list_for_sale, make_lab, measure, receive, ship
+from tests.cards import bid, buy, draft, list_for_sale, make_lab, measure, receive, ship
 from tests.factories import fund, make_firm, make_person
 from tests.hosts import HOST_KEY, Host
 from tests.market import USD, Market
@@ -125,7 +125,11 @@ class Worker(threading.Thread):
     def do_list(self, now):
         host = self.pick(self.world.hosts)
         cards = self.chance.sample(list(Card.objects.filter(node=host.node)), k=self.chance.choice([1, 2]))
-        list_for_sale(cards, now=now, ask=self.chance.randint(80, 120) * USD)
+        with self.world.lock:
+            for card in cards:
+                measure(card, now=now)
+        made = draft(cards, now=now, ask=self.chance.randint(80, 120) * USD)
+        open_card_listing(firm=made.firm, public_id=made.public_id, actor="t", now=now)
 
     def do_measure_again(self, now):
         card = self.pick(Card.objects.all())

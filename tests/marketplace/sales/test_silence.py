@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -118,3 +119,14 @@ def test_the_time_for_inspection_is_longer_across_borders(is_abroad, days):
 @pytest.mark.parametrize(("start", "days", "end"), [(0, 2, 2), (3, 2, 7), (4, 1, 7), (5, 1, 7), (6, 2, 8), (0, 10, 14)])
 def test_business_days_leave_out_the_weekend(start, days, end):
     assert add_business_days(MONDAY + timedelta(days=start), days) == MONDAY + timedelta(days=end)
+
+
+def test_the_table_is_written_down_as_it_is():
+    text = (Path(__file__).parents[3] / "docs" / "sales.md").read_text()
+    for step, silence in SILENCES.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {step} |"))
+        assert f"| {silence.party} |" in row
+        assert silence.reason in row and f"| {silence.outcome}" in row and row.endswith(f"| {silence.at_the_end} |")
+        for number in filter(None, (silence.days, silence.days_abroad, silence.business_days)):
+            assert str(number) in row
+        assert ("credit" in row) == silence.credits_buyer
