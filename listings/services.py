@@ -85,7 +85,7 @@ def open_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Ca
     listing = listing_for_update(listing_of(firm, public_id).pk)
     if listing.window_end_at <= now:
         raise Conflict("its window is over: make a new listing", code="window_over")
-    cards = list(Card.objects.select_for_update().filter(named_in__listing=listing).order_by("pk"))
+    cards = list(Card.objects.select_for_update(no_key=True).filter(named_in__listing=listing).order_by("pk"))
     others = CapacityListing.objects.filter(firm=firm, state=ListingState.OPEN).exclude(pk=listing.pk)
     _refuse_too_many(others)
     refuse_overlap(listing, cards, others)

@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "listings",
     "marketplace.orders",
     "marketplace.leases",
+    "marketplace.sales",
     "marketplace.matching",
     "marketplace.settlement",
     "marketplace.storefront",
@@ -153,6 +154,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY", False) else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+MEDIA_ROOT = env("MEDIA_ROOT", str(BASE_DIR / ".local" / "media"))  # photos; served by our own views
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 TEMPLATES = [
@@ -210,6 +212,14 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "ListingStateEnum": "listings.states.ListingState",
+        "OrderStateEnum": "marketplace.orders.states.OrderState",  # a card bid's are the same
+        "SaleStateEnum": "marketplace.sales.states.SaleState",
+        "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
+        "PhotoKindEnum": "listings.cards.states.PhotoKind",
+        "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
+    },
 }
 
 # Nothing of value waits in Redis: tasks are wake-ups, rows are the queue.
@@ -253,6 +263,12 @@ REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 OPEN_ORDERS_MAX = env_int("OPEN_ORDERS_MAX", 500)  # per firm
 OPEN_LISTINGS_MAX = env_int("OPEN_LISTINGS_MAX", 500)  # per firm
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
+CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
+CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)
+CARD_CREDIT_BASIS_POINTS = env_int("CARD_CREDIT_BASIS_POINTS", 1500)  # owed by a seller who does not ship
+CARD_CREDIT_MICROS_MIN = env_int("CARD_CREDIT_MICROS_MIN", 15_000_000)
+CARD_BID_DAYS_MAX = env_int("CARD_BID_DAYS_MAX", 30)
+CARD_SHIPS_WITHIN_DAYS = env_int("CARD_SHIPS_WITHIN_DAYS", 30)  # a card leased for longer than this can't be bought yet
 COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
 API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at once
 API_PER_SECOND = env_int("API_PER_SECOND", 100)

@@ -13,16 +13,21 @@ from marketplace.demo.fleet import host_dir
 AGENT = (sys.executable, "-m", "nodes.agent")
 
 
-def main(data_dir: Path, name: str) -> None:
-    """The agent is the real one; its driver is scripted, and without an engine its leases are plain processes."""
+def environment_of(data_dir: Path, name: str) -> dict[str, str]:
+    """What the host's agent is started with."""
     folder = host_dir(data_dir, name)
-    environment = os.environ | {
+    return os.environ | {
         "FALLOW_STATE_DIR": str(folder / "state"),
         "FALLOW_CONFIG_DIR": str(folder / "config"),
         "FALLOW_SIMULATOR": str(folder / "fleet.json"),
         "FALLOW_RUNTIME": "process",
         "FALLOW_ALLOW_PROCESS_RUNTIME": "1",
     }
+
+
+def main(data_dir: Path, name: str) -> None:
+    """The agent is the real one; its driver is scripted, and without an engine its leases are plain processes."""
+    folder, environment = host_dir(data_dir, name), environment_of(data_dir, name)
     enrolled = folder / "enrolled"
     if not enrolled.exists():
         token = json.loads((data_dir / "enrolment.json").read_text())[name]

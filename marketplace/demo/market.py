@@ -16,5 +16,6 @@ def market_processes(place: Place) -> list[Process]:
     return [
         Process("weather", (*PYTHON, "marketplace.demo.weather", data)),
         *hosts,
+        Process("cards", (*PYTHON, "marketplace.demo.cards", data, place.url, str(place.people_file))),
         Process("traders", (*PYTHON, "marketplace.demo.traders", place.url, str(place.people_file))),
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 YEAR = timedelta(days=365)
 LONGEST_SECONDS = 7 * 24 * 3600
-FIRST_MONEY_MICROS = 500_000_000
+FIRST_MONEY_MICROS = 5_000_000_000  # enough for a card
 
 
 def make_sellers(data_dir: Path, people: dict[str, dict[str, str]], now: datetime) -> None:

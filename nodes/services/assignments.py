@@ -126,7 +126,7 @@ def _baseline_after_end(assignment: Assignment, ack: Ack) -> bool | None:
 
 def _raised_epochs(cards: Iterable[Card]) -> dict[str, int]:
     keys = sorted(card.pk for card in cards)
-    locked = Card.objects.select_for_update().filter(pk__in=keys).order_by("pk")
+    locked = Card.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk")
     epochs = {card.uuid: card.epoch + 1 for card in locked}
     Card.objects.filter(pk__in=keys).update(epoch=F("epoch") + 1)
     return epochs

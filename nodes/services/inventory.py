@@ -89,7 +89,7 @@ def uuids_in_order(node: Node) -> list[str]:
 def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> None:
     model, found = recognise(identity)
     columns = _columns(identity, place, found) | {"gpu_model": model, "node": node, "firm": node.firm}
-    card = Card.objects.select_for_update().select_related("firm").filter(uuid=identity.uuid).first()
+    card = Card.objects.select_for_update(no_key=True).select_related("firm").filter(uuid=identity.uuid).first()
     if card is None:
         card = Card.objects.create(uuid=identity.uuid, first_seen_at=now, **columns)
         CardState.objects.create(card=card, since_at=now, reasons=["no_report_yet"])

@@ -16,7 +16,7 @@ from nodes.states import NodeState
 @transaction.atomic
 def expect_card(*, card: Card, to_firm: Firm, holder: str, now: datetime) -> None:
     """The holder of the card's claim has it sent there. A transfer of the same holder is turned round by another."""
-    Card.objects.select_for_update().get(pk=card.pk)
+    Card.objects.select_for_update(no_key=True).get(pk=card.pk)
     waiting = CardTransfer.objects.filter(card=card, ended_at=None)
     if waiting.exclude(holder=holder).exists():
         raise Conflict("this card is on its way to somebody else", code="card_in_transfer")

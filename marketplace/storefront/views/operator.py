@@ -15,6 +15,7 @@ from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
+from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
 from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
 from nodes.selectors import (
@@ -42,7 +43,7 @@ class ConflictRow:
 @require_safe
 @operator_page
 def operator_home(request: HttpRequest) -> HttpResponse:
-    """Deposits to confirm, nodes in quarantine, cards that two nodes claim to have."""
+    """Deposits to confirm, sales to rule on, nodes in quarantine, cards that two nodes claim to have."""
     reference = request.GET.get("reference", "")[:40].replace("\0", "")
     context = {
         "reference": reference,
@@ -51,6 +52,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "nodes": quarantined_nodes()[:ROWS_MAX],
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
+        "disputes": open_disputes()[:ROWS_MAX],
     }
     return render(request, "storefront/operator/home.html", context)
 
