@@ -17,8 +17,14 @@ SALT = "fallow.offer"
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """`count` idle cards of one kind on one node of one listing, as they were measured at `observed_at`."""
+    """`count` idle cards of one kind, as they were measured at `observed_at`: on one node of one listing, or spread.
 
+    A spread offer has `parts`, the cheapest first, and its listing and node are those of the first.
+    """
+
+    key: str
+    seq: int
+    cards: tuple[int, ...]
     listing: str
     node: str
     node_name: str
@@ -42,6 +48,12 @@ class Offer:
     cpu_count: int | None = None
     node_memory_mib: int | None = None
     reliability_basis_points: int | None = None  # null while too little is known
+    parts: tuple[Offer, ...] = ()
+
+    @property
+    def age(self) -> tuple[int, str]:
+        """Sorts older offers first, as the matcher does."""
+        return self.seq, self.key
 
     @property
     def stale_after(self) -> datetime:

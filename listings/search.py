@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 from django.conf import settings
 
 from listings.offers import Offer
+from listings.spreads import hour_micros, spread_offers
+from listings.states import TIERS
 from listings.supply import AskSupply, open_supply
 
-TIERS = ("declared", "measured", "attested")
-SORTS: dict[str, Callable[[Offer], object]] = {
+SORTS: dict[str, Callable[[Offer], int]] = {
     "price": lambda offer: offer.price_micros_per_gpu_hour,
     "memory_mib": lambda offer: offer.memory_mib,
     "count": lambda offer: offer.count,
@@ -35,6 +36,9 @@ class OfferFilters:
     price_micros_max: int | None = None
     tier: str = "declared"
     reliability_basis_points_min: int = 0
+    interruptible: bool | None = None
+    exclude_nodes: tuple[str, ...] = ()
+    same_node: bool = True
     exclude_firm_pk: int | None = None
 
 
@@ -48,31 +52,51 @@ class Relaxation:
 
 
 def search_offers(*, filters: OfferFilters, now: datetime, sort: str = "price") -> list[Offer]:
-    """Offers that match, in order; at equal places the cheaper, then the older listing."""
-    name, descending = sort.removeprefix("-"), sort.startswith("-")
-    found = [offer for offer in all_offers(now=now, exclude_firm_pk=filters.exclude_firm_pk) if fits(offer, filters)]
-    found.sort(key=lambda offer: (offer.price_micros_per_gpu_hour, offer.listing, offer.node))
-    found.sort(key=SORTS[name], reverse=descending)  # type: ignore[arg-type]  # every key is a number
-    return found
+    """Offers that match, in order; at equal places the cheaper, then the older."""
+    found = matching_offers(all_offers(now=now, exclude_firm_pk=filters.exclude_firm_pk), filters)
+    return sorted(found, key=lambda offer: place_of(offer, sort))
+
+
+def place_of(offer: Offer, sort: str) -> tuple[int, int, int, str]:
+    """Where an offer stands in a list; no two stand at the same place."""
+    value = SORTS[sort.removeprefix("-")](offer)
+    return -value if sort.startswith("-") else value, offer.price_micros_per_gpu_hour, *offer.age
+
+
+def best_offer(*, filters: OfferFilters, least: int, now: datetime) -> Offer | None:
+    """What a round would give for `filters.count` cards, or for fewer down to `least`.
+
+    As in the round: the most cards, then the least that they cost together, then the older.
+    """
+    found = _candidates(all_offers(now=now, exclude_firm_pk=filters.exclude_firm_pk), filters)
+    count = min(filters.count, max((offer.count for offer in found), default=0))
+    enough = [offer for offer in found if offer.count >= max(count, least)]
+    return min(enough, key=lambda offer: (hour_micros(offer, count), *offer.age), default=None)
 
 
 def all_offers(*, now: datetime, exclude_firm_pk: int | None = None) -> list[Offer]:
     """Everything that could be rented now, except from the asking firm itself."""
-    return [_offer(ask) for ask in open_supply(now=now) if ask.seller_pk != exclude_firm_pk]
+    found = (_offer(ask, now) for ask in open_supply(now=now) if ask.seller_pk != exclude_firm_pk)
+    return [offer for offer in found if offer]
 
 
-def fits(offer: Offer, filters: OfferFilters) -> bool:
-    """Whether an offer passes every filter."""
-    return all(check(offer, filters) for check in CHECKS.values())
+def matching_offers(offers: Iterable[Offer], filters: OfferFilters) -> list[Offer]:
+    """Those that pass every filter, together where the buyer takes several nodes."""
+    return [offer for offer in _candidates(offers, filters) if offer.count >= filters.count]
+
+
+def _candidates(offers: Iterable[Offer], filters: OfferFilters) -> list[Offer]:
+    fitting = [offer for offer in offers if all(check(offer, filters) for check in CHECKS.values())]
+    return fitting if filters.same_node else spread_offers(fitting, count=filters.count)
 
 
 def relaxations(*, offers: Sequence[Offer], filters: OfferFilters) -> list[Relaxation]:
     """Which single filter to give up, the one that opens most first."""
     found = []
-    for name in CHECKS:
+    for name in (*CHECKS, "count"):
         if filters == _without(filters, name):
             continue
-        matching = [offer for offer in offers if fits(offer, _without(filters, name))]
+        matching = matching_offers(offers, _without(filters, name))
         if matching:
             cheapest = min(offer.price_micros_per_gpu_hour for offer in matching)
             found.append(Relaxation(name, len(matching), cheapest))
@@ -83,7 +107,6 @@ CHECKS: dict[str, Callable[[Offer, OfferFilters], bool]] = {
     "currency": lambda offer, filters: filters.currency in (None, offer.currency),
     "gpu": lambda offer, filters: not filters.gpu or offer.gpu in filters.gpu,
     "memory_mib_min": lambda offer, filters: offer.memory_mib >= filters.memory_mib_min,
-    "count": lambda offer, filters: offer.count >= filters.count,
     "region": lambda offer, filters: not filters.region or offer.region in filters.region,
     "country": lambda offer, filters: not filters.country or offer.country in filters.country,
     "duration_seconds": lambda offer, filters: _lasts(offer, filters.duration_seconds),
@@ -94,6 +117,8 @@ CHECKS: dict[str, Callable[[Offer, OfferFilters], bool]] = {
     "reliability_basis_points_min": lambda offer, filters: (
         (offer.reliability_basis_points or 0) >= filters.reliability_basis_points_min
     ),
+    "interruptible": lambda offer, filters: filters.interruptible is not True,  # every lease is firm so far
+    "exclude_nodes": lambda offer, filters: offer.node not in filters.exclude_nodes,
 }
 
 
@@ -106,11 +131,18 @@ def _lasts(offer: Offer, seconds: int | None) -> bool:
     return seconds is None or offer.duration_seconds_min <= seconds <= offer.duration_seconds_max
 
 
-def _offer(ask: AskSupply) -> Offer:
-    until = min(card.free_until for card in ask.cards)
+def _offer(ask: AskSupply, now: datetime) -> Offer | None:
+    """What of an ask can be rented, for its shortest duration at least; None when nothing."""
     overhead = timedelta(seconds=settings.START_DEADLINE_SECONDS + settings.TURNAROUND_SECONDS)
-    longest = int((until - overhead - ask.observed_at).total_seconds())
+    soonest = now + overhead + timedelta(seconds=ask.duration_seconds_min)
+    cards = [card for card in ask.cards if card.free_until >= soonest]
+    if not cards:
+        return None
+    until = min(card.free_until for card in cards)
     return Offer(
+        key=ask.key,
+        seq=ask.seq or 0,
+        cards=tuple(card.id for card in cards),
         listing=ask.listing,
         node=ask.node,
         node_name=ask.node_name,
@@ -122,11 +154,11 @@ def _offer(ask: AskSupply) -> Offer:
         tier=ask.tier,
         region=ask.region,
         country=ask.country,
-        count=len(ask.cards),
+        count=len(cards),
         price_micros_per_gpu_hour=ask.price_micros_per_gpu_hour,
         currency=ask.currency,
         duration_seconds_min=ask.duration_seconds_min,
-        duration_seconds_max=min(ask.duration_seconds_max, max(longest, 0)),
+        duration_seconds_max=min(ask.duration_seconds_max, int((until - now - overhead).total_seconds())),
         reclaim_notice_seconds=ask.reclaim_notice_seconds,
         available_until=until,
         observed_at=ask.observed_at,

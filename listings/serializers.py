@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rest_framework import serializers
 
 from listings.models import CapacityListing
 from listings.offers import Offer
-from listings.search import SORTS, TIERS, OfferFilters, Relaxation
+from listings.search import SORTS, OfferFilters, Relaxation
 from listings.services import ListingTerms
-from listings.states import ListingState
+from listings.states import TIERS, ListingState
 from marketplace.book.pricing import worst_case_micros
+from marketplace.common import clock
 from marketplace.common.api import (
     MicrosField,
     MoneyShape,
@@ -31,6 +32,10 @@ FILTER_NAMES = {
 }
 
 
+NOW_WORDS = ("", "now", "null")
+SKEW = timedelta(minutes=1)  # between the buyer's clock and ours
+
+
 class OfferQuery(serializers.Serializer[Any]):
     """Filters of GET /offers/."""
 
@@ -45,8 +50,15 @@ class OfferQuery(serializers.Serializer[Any]):
     tier = serializers.ChoiceField(choices=TIERS, default="declared")
     reliability__gte = RatioField(default=0)
     same_node = serializers.BooleanField(default=True)
+    interruptible = serializers.BooleanField(required=False, allow_null=True, default=None)
+    start_at = serializers.CharField(max_length=40, required=False, allow_blank=True)
     sort = serializers.ChoiceField(choices=[each for name in SORTS for each in (name, f"-{name}")], default="price")
     limit = serializers.IntegerField(min_value=1, max_value=200, default=50)
+    cursor = serializers.CharField(max_length=1000, required=False)
+
+    def validate_start_at(self, value: str) -> None:
+        if value not in NOW_WORDS and serializers.DateTimeField().to_internal_value(value) > clock.now() + SKEW:
+            raise serializers.ValidationError("windows ahead are not offered yet: every lease starts now")
 
 
 class PoolShape(StrictSerializer):
@@ -56,11 +68,27 @@ class PoolShape(StrictSerializer):
     nodes = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, default=list)
 
 
-class ListingInput(StrictSerializer):
-    """The body of POST /capacity-listings/. Cards are offered only while they are measured idle."""
+class PromiseShape(StrictSerializer):
+    """What every listing is so far; saying it is allowed, the contrary is not."""
+
+    only_when_idle = serializers.BooleanField(required=False)
+    interruptible = serializers.BooleanField(required=False)
+
+    def validate_only_when_idle(self, value: bool) -> None:
+        if not value:
+            raise serializers.ValidationError("cards are offered only while they are measured idle")
+
+    def validate_interruptible(self, value: bool) -> None:
+        if value:
+            raise serializers.ValidationError("not yet: every lease is firm")
+
+
+class ListingInput(PromiseShape):
+    """The body of POST /capacity-listings/: `cards`, a `pool`, or a `node` whose cards are all of one model."""
 
     cards = serializers.ListField(child=serializers.CharField(max_length=32), max_length=1000, required=False)
     pool = PoolShape(required=False)
+    node = serializers.CharField(max_length=32, required=False)
     ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS)
     currency = serializers.CharField(max_length=3, default="USD")
     window_start_at = serializers.DateTimeField(required=False)
@@ -71,7 +99,7 @@ class ListingInput(StrictSerializer):
     open = serializers.BooleanField(default=False)
 
 
-class ListingChanges(StrictSerializer):
+class ListingChanges(PromiseShape):
     """The body of PATCH /capacity-listings/{id}/."""
 
     ask_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS, required=False)
@@ -110,6 +138,8 @@ class ListingShape(serializers.Serializer[CapacityListing]):
     min_duration_seconds = serializers.IntegerField()
     max_duration_seconds = serializers.IntegerField()
     reclaim_notice_seconds = serializers.IntegerField()
+    only_when_idle = serializers.BooleanField()
+    interruptible = serializers.BooleanField()
     created_at = serializers.DateTimeField()
 
 
@@ -120,6 +150,7 @@ def listing_terms(values: dict[str, Any], now: datetime) -> ListingTerms:
         cards=tuple(values.get("cards") or ()),
         pool_gpu=pool["gpu"] if pool else None,
         pool_nodes=tuple(pool["nodes"]) if pool else (),
+        node=values.get("node"),
         ask_micros_per_gpu_hour=values["ask_per_gpu_hour"],
         currency=values["currency"],
         window_start_at=values.get("window_start_at") or now,
@@ -143,6 +174,8 @@ def offer_filters(query: dict[str, Any], *, exclude_firm_pk: int | None) -> Offe
         price_micros_max=query.get("price__lte"),
         tier=query["tier"],
         reliability_basis_points_min=query["reliability__gte"],
+        interruptible=query["interruptible"],
+        same_node=query["same_node"],
         exclude_firm_pk=exclude_firm_pk,
     )
 
@@ -164,29 +197,29 @@ def listing_json(listing: CapacityListing) -> dict[str, Any]:
         "min_duration_seconds": listing.duration_seconds_min,
         "max_duration_seconds": listing.duration_seconds_max,
         "reclaim_notice_seconds": listing.reclaim_notice_seconds,
+        "only_when_idle": True,
+        "interruptible": False,
         "created_at": listing.created_at,
     }
 
 
 def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = None) -> dict[str, Any]:
-    """An offer as everybody sees it; `total` is for all its cards and the asked duration."""
+    """An offer as everybody sees it; `total` is for all its cards and the asked duration.
+
+    A spread one has no id and several `nodes`: it is ordered by what it is, with `same_node: false`.
+    """
     price, total = offer.price_micros_per_gpu_hour, None
     if duration_seconds:
         total = worst_case_micros(price_micros_per_gpu_hour=price, count=offer.count, duration_seconds=duration_seconds)
     return {
-        "id": offer.token(now),
+        "id": None if offer.parts else offer.token(now),
         "gpu": offer.gpu,
         "gpu_name": offer.gpu_name,
         "count": offer.count,
         "memory_mib": offer.memory_mib,
         "modified": offer.is_modified,
-        "node": {
-            "id": offer.node,
-            "driver_version": offer.driver_version,
-            "cpu_count": offer.cpu_count,
-            "memory_mib": offer.node_memory_mib,
-            "reliability": ratio_json(offer.reliability_basis_points),
-        },
+        "node": None if offer.parts else _node_json(offer),
+        "nodes": [_node_json(part) | {"count": part.count} for part in offer.parts or (offer,)],
         "region": offer.region,
         "country": offer.country,
         "price_per_gpu_hour": money_json(price, offer.currency),
@@ -198,6 +231,16 @@ def offer_json(offer: Offer, *, now: datetime, duration_seconds: int | None = No
         "max_duration_seconds": offer.duration_seconds_max,
         "available_until": offer.available_until,
         "reclaim_notice_seconds": offer.reclaim_notice_seconds,
+    }
+
+
+def _node_json(offer: Offer) -> dict[str, Any]:
+    return {
+        "id": offer.node,
+        "driver_version": offer.driver_version,
+        "cpu_count": offer.cpu_count,
+        "memory_mib": offer.node_memory_mib,
+        "reliability": ratio_json(offer.reliability_basis_points),
     }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from listings.models import CapacityListing, ListingCard
+from listings.overlaps import refuse_overlap
 from listings.selectors import listing_for_update, listing_of
 from listings.states import ListingState
 from marketplace.accounts.models import Firm
+from marketplace.accounts.selectors import lock_firm
 from marketplace.book.models import MessageKind
 from marketplace.book.services import send
 from marketplace.catalogue.models import GpuModel
@@ -26,7 +29,7 @@ from nodes.states import ClaimKind
 
 @dataclass(frozen=True, slots=True)
 class ListingTerms:
-    """What a seller offers: named cards, or a pool by model and (when given) nodes."""
+    """What a seller offers: named cards, a pool by model and (when given) nodes, or a node whose cards are alike."""
 
     ask_micros_per_gpu_hour: int
     currency: str
@@ -38,12 +41,17 @@ class ListingTerms:
     cards: tuple[str, ...] = ()
     pool_gpu: str | None = None
     pool_nodes: tuple[str, ...] = ()
+    node: str | None = None
 
 
 @transaction.atomic
 def create_listing(*, firm: Firm, terms: ListingTerms, actor: str, now: datetime) -> CapacityListing:
     """A DRAFT; `open_listing` puts it into the book."""
     _check_terms(terms, now)
+    if terms.node:
+        terms = replace(terms, pool_gpu=_only_model_on(firm, terms.node), pool_nodes=(terms.node,))
+    lock_firm(firm)
+    _refuse_too_many(CapacityListing.objects.filter(firm=firm).exclude(state=ListingState.CLOSED))
     cards = _cards(firm, terms.cards, now)
     listing = CapacityListing.objects.create(
         firm=firm,
@@ -64,13 +72,23 @@ def create_listing(*, firm: Firm, terms: ListingTerms, actor: str, now: datetime
 
 
 @transaction.atomic
+def list_at_once(*, firm: Firm, terms: ListingTerms, actor: str, now: datetime) -> CapacityListing:
+    """A listing that is in the book from the beginning; nothing is left of it when it can't be."""
+    listing = create_listing(firm=firm, terms=terms, actor=actor, now=now)
+    return open_listing(firm=firm, public_id=listing.public_id, actor=actor, now=now)
+
+
+@transaction.atomic
 def open_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) -> CapacityListing:
-    """Put it into the book. Conflict when its window is over or one of its cards is listed elsewhere."""
+    """Put it into the book. Conflict when its window is over, a card is in already or the firm has too many."""
+    lock_firm(firm)
     listing = listing_for_update(listing_of(firm, public_id).pk)
     if listing.window_end_at <= now:
         raise Conflict("its window is over: make a new listing", code="window_over")
     cards = list(Card.objects.select_for_update(no_key=True).filter(named_in__listing=listing).order_by("pk"))
-    _refuse_listed_elsewhere(listing, cards)
+    others = CapacityListing.objects.filter(firm=firm, state=ListingState.OPEN).exclude(pk=listing.pk)
+    _refuse_too_many(others)
+    refuse_overlap(listing, cards, others)
     transition(listing, ListingState.OPEN, now=now, actor=actor, seq=None)
     send(kind=MessageKind.LISTING, subject=listing.public_id, now=now)
     return listing
@@ -123,8 +141,8 @@ def close_ended_listings(*, now: datetime, limit: int = 500) -> int:
 
 
 def _check_terms(terms: ListingTerms, now: datetime) -> None:
-    if bool(terms.cards) == bool(terms.pool_gpu):
-        _refuse("/cards", "one_of", "name either cards or a pool")
+    if sum(map(bool, (terms.cards, terms.pool_gpu, terms.node))) != 1:
+        _refuse("/cards", "one_of", "name either cards, a pool or a node")
     if terms.currency not in settings.CURRENCIES:
         _refuse("/currency", "unknown", f"currencies are {', '.join(settings.CURRENCIES)}")
     _check_ranges(terms, now)
@@ -163,6 +181,16 @@ def _pool_model(terms: ListingTerms) -> GpuModel | None:
     return model
 
 
+def _only_model_on(firm: Firm, node: str) -> str:
+    if not Node.objects.filter(firm=firm, public_id=node).exists():
+        raise NotFound("this node does not exist or is not yours")
+    cards = Card.objects.filter(firm=firm, node__public_id=node)
+    models = sorted(set(cards.values_list("gpu_model__slug", flat=True)))
+    if len(models) != 1:
+        _refuse("/node", "mixed", f"its cards are of {len(models)} models ({', '.join(models)}): list a pool of each")
+    return models[0]
+
+
 def _pool_node_ids(firm: Firm, public_ids: tuple[str, ...]) -> list[int]:
     nodes = list(Node.objects.filter(firm=firm, public_id__in=public_ids).values_list("pk", flat=True))
     if len(nodes) < len(set(public_ids)):
@@ -170,13 +198,10 @@ def _pool_node_ids(firm: Firm, public_ids: tuple[str, ...]) -> list[int]:
     return sorted(nodes)
 
 
-def _refuse_listed_elsewhere(listing: CapacityListing, cards: list[Card]) -> None:
-    others = ListingCard.objects.filter(card__in=cards, listing__state=ListingState.OPEN).exclude(listing=listing)
-    other = others.select_related("card", "listing").first()
-    if other:
+def _refuse_too_many(listings: QuerySet[CapacityListing]) -> None:
+    if listings.count() >= settings.OPEN_LISTINGS_MAX:
         raise Conflict(
-            f"{other.card.public_id} is listed in {other.listing.public_id}: pause or close that first",
-            code="card_already_listed",
+            f"at most {settings.OPEN_LISTINGS_MAX} listings at a time: close one first", code="too_many_listings"
         )
 
 

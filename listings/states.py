@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from django.db import models
 
+TIERS = ("declared", "measured", "attested")  # what is known of a card, the least first
+
 
 class ListingState(models.TextChoices):
     """Only an OPEN listing is in the book."""

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 # `listed` gives the cards of each open listing; a card that is claimed now, or whose report is stale, is not supply.
+# What a host says of itself is shown only when it can be true, so that no host can break everybody's search.
 # Grouped here, because a fleet has many more cards than asks, and every row that comes over costs Python time.
 SUPPLY = """
 WITH listing AS (
@@ -39,12 +40,13 @@ WITH listing AS (
 SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_hour, l.currency,
        l.window_start_at, l.window_end_at, l.duration_seconds_min, l.duration_seconds_max, l.reclaim_notice_seconds,
        n.public_id, n.id, n.name, n.region, n.country, n.reliability_basis_points, n.inventory->>'driver_version',
-       (n.inventory->>'cpu_count')::int, (n.inventory->>'memory_mib')::int, g.slug, g.marketing_name,
-       a.memory_mib, a.is_modified, a.tier, a.observed_at, a.cards, a.versions, a.next_starts
+       jsonb_path_query_first(n.inventory, '$.cpu_count ? (@ >= 0 && @ < 1000000000)')::bigint,
+       jsonb_path_query_first(n.inventory, '$.memory_mib ? (@ >= 0 && @ < 1000000000)')::bigint,
+       g.slug, g.marketing_name, a.memory_mib, a.is_modified, a.tier, a.observed_at, a.cards, a.versions, a.next_starts
 FROM ask a
 JOIN listing l ON l.id = a.listing_id AND l.firm_id = a.firm_id
 JOIN accounts_firm f ON f.id = l.firm_id
-JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining
+JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining AND n.runtime <> 'none'
 JOIN catalogue_gpumodel g ON g.id = a.gpu_model_id
 ORDER BY l.id, n.id, g.id, a.memory_mib, a.is_modified, a.tier
 """

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from listings.models import CapacityListing
-from listings.search import all_offers, relaxations, search_offers
+from listings.search import all_offers, place_of, relaxations, search_offers
 from listings.selectors import listing_of, listings_of
 from listings.serializers import (
     COLUMNS,
@@ -26,11 +26,18 @@ from listings.serializers import (
     offer_json,
     relaxation_json,
 )
-from listings.services import change_listing, close_listing, create_listing, open_listing, pause_listing
+from listings.services import (
+    change_listing,
+    close_listing,
+    create_listing,
+    list_at_once,
+    open_listing,
+    pause_listing,
+)
 from marketplace.accounts.authentication import Caller, caller_of, require_any
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
-from marketplace.common.api import page, parse, parse_query
+from marketplace.common.api import page, paged, parse, parse_query, take_sorted
 from marketplace.common.errors import NotFound
 from marketplace.common.hints import ring
 
@@ -49,16 +56,11 @@ class OffersView(APIView):
         own = request.auth.firm.pk if isinstance(request.auth, Caller) else None
         filters = offer_filters(query, exclude_firm_pk=own)
         found = search_offers(filters=filters, now=now, sort=query["sort"])
-        shown = found[: query["limit"]]
+        taken = take_sorted(found, query, lambda offer: [query["sort"], *place_of(offer, query["sort"])])
         opened = [] if found else relaxations(offers=all_offers(now=now, exclude_firm_pk=own), filters=filters)
-        return Response(
-            {
-                "data": [offer_json(each, now=now, duration_seconds=query.get("duration_seconds")) for each in shown],
-                "next_cursor": None,
-                "has_more": len(found) > len(shown),
-                "relaxations": [relaxation_json(each, query["currency"]) for each in opened],
-            }
-        )
+        answer = paged(taken, lambda offer: offer_json(offer, now=now, duration_seconds=query.get("duration_seconds")))
+        answer.data["relaxations"] = [relaxation_json(each, query["currency"]) for each in opened]
+        return answer
 
 
 class ListingsView(APIView):
@@ -78,9 +80,9 @@ class ListingsView(APIView):
         require_any(caller, SELLS)
         now = clock.now()
         values = parse(ListingInput, request.data)
-        listing = create_listing(firm=caller.firm, terms=listing_terms(values, now), actor=caller.actor, now=now)
+        make = list_at_once if values["open"] else create_listing
+        listing = make(firm=caller.firm, terms=listing_terms(values, now), actor=caller.actor, now=now)
         if values["open"]:
-            open_listing(firm=caller.firm, public_id=listing.public_id, actor=caller.actor, now=now)
             ring("inbox")
         return Response(listing_json(listing_of(caller.firm, listing.public_id)), status=201)
 
@@ -97,7 +99,8 @@ class ListingView(APIView):
         caller = caller_of(request)
         listing_of(caller.firm, listing_id)
         require_any(caller, SELLS)
-        changes = {COLUMNS[name]: value for name, value in parse(ListingChanges, request.data).items()}
+        values = parse(ListingChanges, request.data)
+        changes = {column: values[name] for name, column in COLUMNS.items() if name in values}
         change_listing(firm=caller.firm, public_id=listing_id, changes=changes, actor=caller.actor, now=clock.now())
         ring("inbox")
         return Response(listing_json(listing_of(caller.firm, listing_id)))

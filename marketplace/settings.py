@@ -193,7 +193,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["marketplace.accounts.authentication.HasFirm"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["marketplace.common.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "marketplace.common.api.problem_handler",
     "DEFAULT_SCHEMA_CLASS": "marketplace.common.openapi.FallowSchema",
     "DEFAULT_THROTTLE_CLASSES": ["marketplace.common.rate.TokenBucket"],
@@ -258,7 +258,10 @@ QUOTE_SECONDS = env_int("QUOTE_SECONDS", 60)
 LEASE_SECONDS_MIN = env_int("LEASE_SECONDS_MIN", 60)
 LEASE_SECONDS_MAX = env_int("LEASE_SECONDS_MAX", 90 * 24 * 3600)
 INGEST_WAITING_REPORTS_MAX = env_int("INGEST_WAITING_REPORTS_MAX", 20_000)
+IDEMPOTENCY_DAYS_KEPT = env_int("IDEMPOTENCY_DAYS_KEPT", 30)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
+OPEN_ORDERS_MAX = env_int("OPEN_ORDERS_MAX", 500)  # per firm
+OPEN_LISTINGS_MAX = env_int("OPEN_LISTINGS_MAX", 500)  # per firm
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
 CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
 CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)
@@ -288,8 +291,11 @@ PASSPORT_CHALLENGE_SECONDS = env_int("PASSPORT_CHALLENGE_SECONDS", 1800)  # the 
 SIMULATED_CARDS_COUNT = env_bool("SIMULATED_CARDS_COUNT", False)  # in demonstrations alone: a simulator is no card
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
+RELAY_PROBE_HOST = env("RELAY_PROBE_HOST", RELAY_HOST)  # where the worker itself reaches the relay
 RELAY_PORT = env_int("RELAY_PORT", 2222)
 RELAY_BIND = env("RELAY_BIND", "127.0.0.1")  # where the relay listens for nodes and buyers
 RELAY_PORTS = env("RELAY_PORTS", "20000-29999")
+RELAY_CONNECTIONS_PER_ADDRESS = env_int("RELAY_CONNECTIONS_PER_ADDRESS", 256)  # of buyers, over all leases
+RELAY_LOGINS_PER_ADDRESS = env_int("RELAY_LOGINS_PER_ADDRESS", 16)  # of nodes that have not logged in yet
 RELAY_HOST_KEY_FILE = env("RELAY_HOST_KEY_FILE", str(BASE_DIR / ".local" / "relay_host_key"))
 DEMO = env_bool("FALLOW_DEMO", False)

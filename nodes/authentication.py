@@ -21,6 +21,8 @@ from nodes.models import Node
 from nodes.states import NodeState
 
 SKEW_MS_MAX = 10 * 60 * 1000
+TIMESTAMP_DIGITS_MAX = 15
+LENGTH_DIGITS_MAX = 15
 
 
 class TooLarge(DomainError):
@@ -62,14 +64,15 @@ def node_of(request: Request) -> Node:
 def limited_body(request: Request) -> bytes:
     """The raw body, or TooLarge before anything of it is read."""
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+    if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) > BODY_BYTES_MAX:
         raise TooLarge(f"at most {BODY_BYTES_MAX} bytes")
     return bytes(request._request.body)
 
 
 def _timestamp(text: str) -> int:
     now_ms = int(clock.now().timestamp() * 1000)
-    if not text.isascii() or not text.isdigit() or abs(int(text[:20]) - now_ms) > SKEW_MS_MAX:
+    is_number = text.isascii() and text.isdigit() and len(text) <= TIMESTAMP_DIGITS_MAX
+    if not is_number or abs(int(text) - now_ms) > SKEW_MS_MAX:
         raise Unauthorised(
             f"the host's clock and the server's ({now_ms} ms) differ by more than ten minutes", code="clock_skew"
         )

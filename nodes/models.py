@@ -251,6 +251,27 @@ class IdentityConflict(models.Model):
         ]
 
 
+class ConflictEvidence(models.Model):
+    """What one of the two nodes of a conflict measured, and how long its nonce was out by our own clock.
+
+    One card can't answer on two hosts at once: answers whose times overlap are two cards with one UUID.
+    """
+
+    conflict = models.ForeignKey(IdentityConflict, on_delete=models.PROTECT, related_name="evidence")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+")
+    nonce = models.CharField(max_length=64)
+    body = models.TextField()
+    node_signature = models.CharField(max_length=88)
+    tier = models.CharField(max_length=10)
+    function_grade = models.CharField(max_length=2)
+    findings = models.JSONField(default=list)
+    asked_at = models.DateTimeField()
+    answered_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="evidence_once_per_nonce", fields=["conflict", "nonce"])]
+
+
 class IdentityChange(models.Model):
     """A card said something else of itself than before. Append-only but for the operator's acceptance."""
 

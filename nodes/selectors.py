@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from nodes.models import (
     CardOrder,
     CardState,
     Claim,
+    ConflictEvidence,
     EnrolmentToken,
     IdentityChange,
     IdentityConflict,
@@ -32,6 +33,7 @@ from nodes.models import (
     Passport,
     Report,
 )
+from nodes.passports.findings import MEASURED
 from nodes.passports.rows import CatalogueRow
 from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
 
@@ -271,3 +273,18 @@ def newest_passport_ids(firm: Firm) -> dict[int, str]:
     """By card pk, the newest passport of each of the firm's cards that has one."""
     passports = Passport.objects.filter(card__firm=firm).order_by("card_id", "-seq").distinct("card_id")
     return dict(passports.values_list("card_id", "public_id"))
+
+
+def evidence_of(conflict: IdentityConflict) -> list[ConflictEvidence]:
+    """What both nodes measured, oldest first."""
+    return list(ConflictEvidence.objects.filter(conflict=conflict).select_related("node").order_by("pk"))
+
+
+def answered_at_once(evidence: Iterable[ConflictEvidence]) -> bool:
+    """Whether two nodes answered in times that overlap, with every test run: then there are two cards."""
+    timed = [each for each in evidence if each.tier == MEASURED]
+    return any(
+        one.node_id != other.node_id and max(one.asked_at, other.asked_at) < min(one.answered_at, other.answered_at)
+        for one in timed
+        for other in timed
+    )

@@ -19,6 +19,7 @@ SHOWN = ("utilisation_percent", "memory_used_mib", "power_w", "temperature_c")
 POINTS_MAX = 1000
 STEP_SECONDS_MIN = 5
 DAYS_MAX = 31
+FIRST_DAY = datetime(1, 1, 1, tzinfo=UTC)  # no time lies before it
 WIDTH = len(CARD_FIELDS)
 
 
@@ -72,7 +73,8 @@ class Stretch:
 def stretch(query: Mapping[str, Any], *, now: datetime, length: timedelta, step_seconds: int) -> Stretch:
     """What a query asks for, or Invalid; the step grows where there would be too many points."""
     until = min(query.get("until", now), now)
-    since = query.get("since", until - length)
+    before = until - length if until - FIRST_DAY > length else FIRST_DAY
+    since = query.get("since", before)
     if not timedelta(0) < until - since <= timedelta(days=DAYS_MAX):
         raise Invalid(f"`since` must lie before `until`, at most {DAYS_MAX} days", code="bad_stretch")
     shortest = -(-int((until - since).total_seconds()) // POINTS_MAX)

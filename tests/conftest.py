@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -66,8 +67,21 @@ def django_db_setup(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     yield
     with django_db_blocker.unblock():
         connections.close_all()
+    _drop_database(owner)
+
+
+def _drop_database(owner: str) -> None:
+    """An autovacuum of the superuser's can't be forced out by the owner: it is over in a moment."""
+    deadline = time.monotonic() + 60
     with psycopg.connect(owner, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {TEST_DATABASE} WITH (FORCE)")
+        while True:
+            try:
+                connection.execute(f"DROP DATABASE {TEST_DATABASE} WITH (FORCE)")
+                return
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectInUse):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
 
 def _empty_every_table(_: TransactionTestCase) -> None:

@@ -13,6 +13,7 @@ from listings.models import CapacityListing
 from listings.services import ListingTerms, create_listing, open_listing
 from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
+from marketplace.leases.models import Lease
 from marketplace.leases.services.advancing import advance_leases, start_reserved_leases
 from marketplace.leases.services.starting import activate_leases, reachable_leases
 from marketplace.matching.rounds import run_due_round, run_round
@@ -88,6 +89,16 @@ class Market:
         if response.status_code != 202:
             return response
         return client.post("/api/v1/orders/", body, format="json", headers=headers)
+
+    def end(self, lease: Lease, client: APIClient | None = None, *, key: str = "") -> Any:
+        """End a lease of Bob's."""
+        headers = {"Idempotency-Key": key or f"key-{next(_keys)}"}
+        return (client or self.buyer).post(f"/api/v1/leases/{lease.public_id}/end/", headers=headers)
+
+    def cancel(self, order: str, client: APIClient | None = None, *, key: str = "") -> Any:
+        """Take an order of Bob's back."""
+        headers = {"Idempotency-Key": key or f"key-{next(_keys)}", "Prefer": "wait=0"}
+        return (client or self.buyer).post(f"/api/v1/orders/{order}/cancel/", headers=headers)
 
     def tick(self, probe: Callable[[str, int, str], None] = answers) -> None:
         """Every clock once."""

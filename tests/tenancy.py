@@ -10,6 +10,7 @@ from typing import Any
 
 from django.urls import URLResolver, get_resolver
 
+from marketplace.accounts.joining import set_member
 from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.leases.models import Lease
@@ -60,6 +61,8 @@ class World:
         self.order_id = market.order().json()["id"]
         self.lease = Lease.objects.get()
         self.person = make_person(self.bob)
+        invited = set_member(firm=self.bob, email=make_person().email, role="viewer", actor="test", now=NOON)
+        self.invitation = invited.invitation
         self.key = create_api_key(firm=self.bob, name="x", scopes=["read"], now=NOON)[0]
         self.token = create_enrolment_token(
             firm=self.alice, name="t", uses=1, expires_at=NOON + timedelta(days=1), now=NOON
@@ -83,6 +86,7 @@ def _alices(**names: Callable[[World], str]) -> Callable[[World], tuple[Firm, di
 
 
 _MEMBER = _bobs(public_id=lambda world: world.person.public_id)
+_INVITATION = _bobs(public_id=lambda world: world.invitation.public_id)
 _KEY = _bobs(public_id=lambda world: world.key.public_id)
 _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
@@ -96,6 +100,9 @@ _LISTING = {"listing_id": lambda world: world.listing.public_id}
 # route → the firm that may ask, and the names that fill the address
 OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "members/<slug:public_id>/": _MEMBER,
+    "member-invitations/<slug:public_id>/": _INVITATION,
+    "invitations/<slug:public_id>/accept/": _INVITATION,
+    "invitations/<slug:public_id>/decline/": _INVITATION,
     "api-keys/<slug:public_id>/": _KEY,
     "deposits/<slug:public_id>/": _DEPOSIT,
     "deposits/<slug:public_id>/cancel/": _DEPOSIT,
@@ -144,6 +151,9 @@ FREE: frozenset[str] = frozenset({"read"})
 WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "members/"): frozenset({"admin"}),
     ("delete", "members/<slug:public_id>/"): frozenset({"admin"}),
+    ("delete", "member-invitations/<slug:public_id>/"): frozenset({"admin"}),
+    ("post", "invitations/<slug:public_id>/accept/"): FREE,
+    ("post", "invitations/<slug:public_id>/decline/"): FREE,
     ("post", "api-keys/"): frozenset({"admin"}),
     ("delete", "api-keys/<slug:public_id>/"): frozenset({"admin"}),
     ("post", "deposits/"): frozenset({"finance"}),

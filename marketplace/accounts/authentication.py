@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from marketplace.accounts.keys import is_well_formed, key_hash
 from marketplace.accounts.models import ApiKey, Firm, Membership, User
 from marketplace.common import clock
-from marketplace.common.errors import NotAllowed
+from marketplace.common.errors import NotAllowed, NotFound, Unauthorised
 
 if TYPE_CHECKING:  # DRF's settings import this module while rest_framework.views is being imported
     from rest_framework.views import APIView
@@ -69,8 +69,24 @@ class FirmSessionAuthentication(SessionAuthentication):
         found = super().authenticate(request)
         if found is None:
             return None
+        _require_own_password(found[0])
         caller = session_caller(request._request)
         return None if caller is None else (found[0], caller)
+
+
+def person_of(request: Request) -> User:
+    """The signed-in person, for what concerns a person and no firm; to a firm's key there is no such thing."""
+    if isinstance(request.auth, Caller) and not isinstance(request.user, User):
+        raise NotFound
+    if not isinstance(request.user, User):
+        raise Unauthorised("sign in first")
+    _require_own_password(request.user)
+    return request.user
+
+
+def _require_own_password(user: User) -> None:
+    if user.must_change_password:
+        raise NotAllowed("choose a password of your own first, on the pages", code="password_change_required")
 
 
 def session_caller(request: HttpRequest) -> Caller | None:

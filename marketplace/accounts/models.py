@@ -19,9 +19,9 @@ class UserManager(BaseUserManager["User"]):
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email__iexact=username)
 
-    def create_user(self, email: str, password: str | None = None, *, is_operator: bool = False) -> User:
+    def create_user(self, email: str, password: str | None = None, **columns: bool) -> User:
         """A person who signs in with e-mail and password."""
-        user = User(email=self.normalize_email(email), is_operator=is_operator)
+        user = User(email=self.normalize_email(email), **columns)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -34,6 +34,7 @@ class User(AbstractBaseUser):
     email = models.EmailField(unique=True)
     is_active = models.BooleanField(default=True)
     is_operator = models.BooleanField(default=False)
+    must_change_password = models.BooleanField(default=False)  # somebody else has chosen it
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "email"
@@ -75,6 +76,24 @@ class Membership(models.Model):
     @property
     def scopes(self) -> frozenset[str]:
         return ROLE_SCOPES[self.role]
+
+
+class Invitation(models.Model):
+    """A role that a firm offers to somebody who has an account; it ends when it is answered or taken back.
+
+    Nobody verifies e-mail addresses, so an account of that address may be a stranger's: the firm hands the code, of
+    which only the hash is kept, to the person it means.
+    """
+
+    public_id = PublicIdField("inv")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="invitations")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="invitations")
+    role = models.CharField(max_length=10, choices=Role)
+    code_hash = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="one_invitation_per_person_and_firm", fields=["firm", "user"])]
 
 
 class ApiKey(models.Model):

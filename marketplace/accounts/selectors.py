@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from marketplace.accounts.models import ApiKey, Firm, Membership
+from marketplace.accounts.models import ApiKey, Firm, Invitation, Membership, User
+from marketplace.common.errors import NotFound
+
+
+def lock_firm(firm: Firm) -> None:
+    """Let nobody else count the firm's things until the end of the transaction."""
+    Firm.objects.select_for_update(no_key=True).get(pk=firm.pk)
 
 
 def members_of(firm: Firm) -> QuerySet[Membership]:
     """Who works for the firm."""
     return Membership.objects.filter(firm=firm).select_related("user")
+
+
+def invitations_of(firm: Firm) -> QuerySet[Invitation]:
+    """Whom the firm has asked and who has not answered."""
+    return Invitation.objects.filter(firm=firm).select_related("firm", "user")
+
+
+def invitations_for(user: User) -> QuerySet[Invitation]:
+    """Which firms have asked the person."""
+    return Invitation.objects.filter(user=user).select_related("firm", "user")
+
+
+def invitation_of(user: User, public_id: str) -> Invitation:
+    """One of them; NotFound for anything else."""
+    invitation = invitations_for(user).filter(public_id=public_id).first()
+    if invitation is None:
+        raise NotFound
+    return invitation
+
+
+def invitation_for_update(invitations: QuerySet[Invitation], public_id: str) -> Invitation:
+    """One of these, locked until the end of the transaction; NotFound for anything else."""
+    invitation = invitations.select_for_update(of=("self",)).filter(public_id=public_id).first()
+    if invitation is None:
+        raise NotFound
+    return invitation
 
 
 def living_keys_of(firm: Firm) -> QuerySet[ApiKey]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from marketplace.accounts.models import ApiKey, Firm, Membership
+from marketplace.accounts.models import ApiKey, Firm, Invitation, Membership
 from marketplace.accounts.roles import Role, Scope
 from marketplace.common.api import StrictSerializer, page_shape
 
@@ -33,11 +33,34 @@ class MemberShape(serializers.Serializer[Any]):
 
 
 class MemberRequestShape(StrictSerializer):
-    """Who joins as what; `password` makes a sign-in for somebody who has none."""
+    """Who joins as what; `password` makes a sign-in for somebody who has none, until the first sign-in."""
 
     email = serializers.EmailField()
     role = serializers.ChoiceField(choices=Role.choices)
     password = serializers.CharField(required=False, max_length=200, write_only=True, trim_whitespace=False)
+
+
+class InvitationShape(serializers.Serializer[Any]):
+    """A role that a firm offers to somebody who has an account."""
+
+    id = serializers.CharField()
+    firm = serializers.CharField()
+    firm_name = serializers.CharField()
+    email = serializers.CharField()
+    role = serializers.ChoiceField(choices=Role.choices)
+    created_at = serializers.DateTimeField()
+
+
+class NewInvitationShape(InvitationShape):
+    """The answer to inviting: hand `code` to the person; it is not shown again."""
+
+    code = serializers.CharField()
+
+
+class AcceptanceShape(StrictSerializer):
+    """The body of POST /invitations/{id}/accept/."""
+
+    code = serializers.CharField(max_length=40)
 
 
 class ApiKeyShape(serializers.Serializer[Any]):
@@ -66,6 +89,7 @@ class ApiKeyRequestShape(StrictSerializer):
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
 
 
+InvitationPage = page_shape("InvitationPage", InvitationShape)
 MemberPage = page_shape("MemberPage", MemberShape)
 ApiKeyPage = page_shape("ApiKeyPage", ApiKeyShape)
 
@@ -83,6 +107,18 @@ def member_json(membership: Membership) -> dict[str, Any]:
         "email": membership.user.email,
         "role": membership.role,
         "created_at": membership.created_at,
+    }
+
+
+def invitation_json(invitation: Invitation) -> dict[str, Any]:
+    """Who asks whom to be what."""
+    return {
+        "id": invitation.public_id,
+        "firm": invitation.firm.public_id,
+        "firm_name": invitation.firm.name,
+        "email": invitation.user.email,
+        "role": invitation.role,
+        "created_at": invitation.created_at,
     }
 
 

@@ -37,21 +37,46 @@ def sign_up(*, email: str, password: str, firm: FirmDetails, now: datetime) -> M
 
 
 @transaction.atomic
-def create_user(*, email: str, password: str, is_operator: bool = False) -> User:
+def create_user(*, email: str, password: str, is_operator: bool = False, must_change_password: bool = False) -> User:
     """A person who can sign in."""
+    check_password_strength(password, User(email=email))
     try:
-        validate_password(password, User(email=email))
+        with transaction.atomic():
+            return User.objects.create_user(
+                email, password, is_operator=is_operator, must_change_password=must_change_password
+            )
+    except IntegrityError as error:
+        raise Conflict("this e-mail address has an account: sign in instead", code="email_taken") from error
+
+
+def check_password_strength(password: str, user: User) -> None:
+    """Raises Invalid for a password that is too weak for this person."""
+    try:
+        validate_password(password, user)
     except ValidationError as error:
         raise Invalid(
             "the password is too weak",
             code="weak_password",
             errors=tuple(FieldError("/password", "weak", text) for text in error.messages),
         ) from error
-    try:
-        with transaction.atomic():
-            return User.objects.create_user(email, password, is_operator=is_operator)
-    except IntegrityError as error:
-        raise Conflict("this e-mail address has an account: sign in instead", code="email_taken") from error
+
+
+@transaction.atomic
+def change_password(*, user: User, current: str, new: str, now: datetime) -> None:
+    """The person chooses another password; every other session of theirs ends."""
+    if not user.check_password(current):
+        _refuse_password("/current", "wrong", "this is not your password")
+    if current == new:
+        _refuse_password("/password", "same", "choose another one than before")
+    check_password_strength(new, user)
+    user.set_password(new)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    record_event(firm_id=None, type="user.password_changed", subject=user.public_id, actor=user.public_id, now=now)
+
+
+def _refuse_password(pointer: str, code: str, detail: str) -> None:
+    raise Invalid(detail, errors=(FieldError(pointer, code, detail),))
 
 
 @transaction.atomic
@@ -78,21 +103,6 @@ def add_member(*, firm: Firm, user: User, role: str, actor: str, now: datetime) 
     )
     record_event(firm_id=firm.pk, type="member.set", subject=user.public_id, actor=actor, data={"role": role}, now=now)
     return membership
-
-
-@transaction.atomic
-def set_member(
-    *, firm: Firm, email: str, role: str, now: datetime, actor: str, password: str | None = None
-) -> Membership:
-    """Give a role to the person with this address; `password` makes a sign-in for somebody who has none.
-
-    Raises Conflict: `no_such_person` or `last_owner`.
-    """
-    user = User.objects.filter(email__iexact=email).first()
-    if user is None and password is None:
-        raise Conflict("nobody signs in with this address: give a first password", code="no_such_person")
-    user = user or create_user(email=email, password=password or "")
-    return add_member(firm=firm, user=user, role=role, actor=actor, now=now)
 
 
 @transaction.atomic

@@ -34,6 +34,7 @@ class InboxMessage(models.Model):
 
     kind = models.CharField(max_length=8, choices=MessageKind)
     subject = models.CharField(max_length=32)
+    actor = models.CharField(max_length=64, default="system")
     created_at = models.DateTimeField()
     seq = models.BigIntegerField(null=True, unique=True)
     round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT, related_name="messages")

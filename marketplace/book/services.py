@@ -7,9 +7,9 @@ from datetime import datetime
 from marketplace.book.models import CardTrade, InboxMessage, MessageKind
 
 
-def send(*, kind: MessageKind, subject: str, now: datetime) -> InboxMessage:
+def send(*, kind: MessageKind, subject: str, now: datetime, actor: str = "system") -> InboxMessage:
     """Put a message into the matcher's inbox; call it inside the transaction that makes it true."""
-    return InboxMessage.objects.create(kind=kind, subject=subject, created_at=now)
+    return InboxMessage.objects.create(kind=kind, subject=subject, actor=actor, created_at=now)
 
 
 def print_delivery(*, sale: str, now: datetime) -> None:

@@ -6,12 +6,12 @@ import base64
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, InterfaceError, OperationalError, models
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, models
 from django.http import Http404, HttpRequest
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import exceptions, serializers
@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace.common.errors import (
+    Conflict,
     DomainError,
     FieldError,
     Invalid,
@@ -32,6 +33,7 @@ from marketplace.common.money import Money, format_micros, parse_micros
 
 log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=models.Model)
+Item = TypeVar("Item")
 
 PAGE_LIMIT_DEFAULT = 50
 PAGE_LIMIT_MAX = 200
@@ -81,18 +83,33 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             return NotAllowed(str(getattr(error, "detail", error)) or "this is not allowed")
         case exceptions.Throttled():
             return TooMany("too many requests: wait as long as Retry-After says")
+        case exceptions.APIException():
+            domain_error = DomainError(str(error.detail), code=str(error.default_code))
+            domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
+            return domain_error
+    return _uncaught(error)
+
+
+def _uncaught(error: Exception) -> DomainError | None:
+    """What a value does that got further than it should, and what the database says."""
+    match error:
         case DataError():
             log.error("a value got as far as the database", exc_info=error)
             return Invalid("a value is too large or has a character that can't be stored")
+        case IntegrityError():
+            log.error("the database refused a change", exc_info=error)
+            return Conflict("somebody changed this at the same moment: look at it again")
+        case UnicodeEncodeError():
+            log.error("a text got as far as where it is encoded", exc_info=error)
+            return Invalid("a text has half of a character: a lone surrogate")
+        case RecursionError():
+            log.error("a value was nested too deeply", exc_info=error)
+            return Invalid("a value is nested too deeply")
         case OperationalError() | InterfaceError():
             log.error("the database is away", exc_info=error)
             return Unavailable(
                 "the database is away: send the same again, with its Idempotency-Key; nothing is done twice"
             )
-        case exceptions.APIException():
-            domain_error = DomainError(str(error.detail), code=str(error.default_code))
-            domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
-            return domain_error
     return None
 
 
@@ -214,10 +231,10 @@ class PageQuery(serializers.Serializer[Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
+class Page(Generic[Item]):
     """Some rows of a list, and where the next ones begin."""
 
-    rows: list[Row]
+    rows: list[Item]
     next_cursor: str | None
 
 
@@ -231,7 +248,25 @@ def take_page(rows: models.QuerySet[Row], query: Mapping[str, Any], *, newest_fi
     return Page(found[:limit], encode_cursor(found[limit - 1].pk) if len(found) > limit else None)
 
 
-def paged(taken: Page[Row], show: Callable[[Row], Any]) -> Response:
+def take_sorted(
+    found: Sequence[Item], query: Mapping[str, Any], place: Callable[[Item], list[str | int]]
+) -> Page[Item]:
+    """The items of one page of what was computed and sorted by `place`; its first value names the order."""
+    left = list(found)
+    if cursor := query.get("cursor"):
+        last = _decoded(cursor)
+        kinds = [type(value) for value in place(left[0])] if left else []
+        if not isinstance(last, list) or (left and [type(value) for value in last] != kinds):
+            raise Invalid("the cursor is not one of this list", code="bad_cursor")
+        if left and last[0] != place(left[0])[0]:
+            raise Invalid("the cursor is of another order", code="bad_cursor")
+        left = [item for item in left if place(item) > last]
+    limit = int(query["limit"])
+    shown = left[:limit]
+    return Page(shown, encode_cursor(place(shown[-1])) if len(left) > limit else None)
+
+
+def paged(taken: Page[Item], show: Callable[[Item], Any]) -> Response:
     """The answer of a list."""
     return Response(
         {
@@ -265,9 +300,16 @@ def encode_cursor(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def decode_cursor(text: str) -> Any:
+def decode_cursor(text: str) -> int:
     """The place that `encode_cursor` wrote; Invalid for anything else."""
+    value = _decoded(text)
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise Invalid("the cursor is not one of ours", code="bad_cursor")
+    return value
+
+
+def _decoded(text: str) -> Any:
     try:
-        return int(json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
-    except (ValueError, TypeError) as error:
+        return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, RecursionError) as error:
         raise Invalid("the cursor is not one of ours", code="bad_cursor") from error

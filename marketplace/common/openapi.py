@@ -14,7 +14,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     type=str,
     location=OpenApiParameter.HEADER,
     required=True,
-    description="A fresh text for each new request; the same text with the same body acts once.",
+    description="A fresh text for each new request; the same text with the same body acts once, within 30 days.",
 )
 
 

@@ -49,3 +49,4 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="idempotency_key_used_once", fields=["firm_id", "key"])]
+        indexes = [models.Index(name="idempotency_key_age", fields=["created_at"])]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
@@ -15,6 +16,7 @@ from marketplace.common.errors import FieldError, Invalid, Unprocessable
 from marketplace.events.models import Event, IdempotencyKey
 
 KEY_LENGTH_MAX = 255
+DROP_AT_ONCE = 10_000
 
 
 def record_event(
@@ -63,3 +65,12 @@ def once(*, firm_id: int, key: str | None, body: Any, now: datetime, make: Calla
         resource = make()
         IdempotencyKey.objects.filter(pk=used.pk).update(resource=resource)
         return resource, True
+
+
+def drop_old_idempotency_keys(*, now: datetime, at_once: int = DROP_AT_ONCE) -> int:
+    """Forget keys after IDEMPOTENCY_DAYS_KEPT; returns how many. What they made stays."""
+    old = IdempotencyKey.objects.filter(created_at__lt=now - timedelta(days=settings.IDEMPOTENCY_DAYS_KEPT))
+    dropped = 0
+    while keys := list(old.order_by("pk").values_list("pk", flat=True)[:at_once]):
+        dropped += IdempotencyKey.objects.filter(pk__in=keys).delete()[0]
+    return dropped

@@ -14,6 +14,8 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.api import paged, parse_query, take_page
+from marketplace.common.openapi import IDEMPOTENCY_KEY
+from marketplace.events.services import once
 from marketplace.leases.selectors import access_of, accesses_of, buyers_log, lease_of, leases_of
 from marketplace.leases.serializers import (
     LeaseQuery,
@@ -56,14 +58,21 @@ class LeaseView(APIView):
 
 
 class EndLeaseView(APIView):
-    """End a lease early."""
+    """End a lease early. Repeating it changes nothing."""
 
-    @extend_schema(request=None, responses=LeaseShape)
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=None, responses=LeaseShape)
     def post(self, request: Request, lease_id: str) -> Response:
         caller = caller_of(request)
         lease_of(caller.firm, lease_id)
         require(caller, Scope.TRADE)
-        end_by_buyer(firm=caller.firm, public_id=lease_id, actor=caller.actor, now=clock.now())
+        now = clock.now()
+        once(
+            firm_id=caller.firm.pk,
+            key=request.headers.get("Idempotency-Key"),
+            body={"end": lease_id},
+            now=now,
+            make=lambda: end_by_buyer(firm=caller.firm, public_id=lease_id, actor=caller.actor, now=now).public_id,
+        )
         return _answer(caller.firm, lease_id)
 
 

@@ -75,18 +75,30 @@ def statement(*, firm: Firm, kind: AccountKind | None, currency: str | None) -> 
 
 
 def balances_after(entries: Iterable[Entry]) -> dict[int, int]:
-    """Entry id → the balance of its account just after it. Postings lock the account, so ids are in their order."""
+    """Entry id → the balance of its account just after it. Postings lock the account, so ids are in their order.
+
+    Counted back from what the account holds, so that the newest page does not read what came before it.
+    """
     by_id = {entry.pk: entry for entry in entries}
     if not by_id:
         return {}
+    accounts = list({entry.account_id for entry in by_id.values()})
     with connection.cursor() as cursor:
         cursor.execute(
             """
+            WITH held AS (
+                SELECT id, CASE WHEN is_running THEN balance_micros ELSE (
+                    SELECT sum(amount_micros) FROM ledger_entry WHERE account_id = a.id
+                ) END AS micros FROM ledger_account a WHERE id = ANY(%s)
+            )
             SELECT id, after FROM (
-                SELECT id, sum(amount_micros) OVER (PARTITION BY account_id ORDER BY id)::bigint AS after
-                FROM ledger_entry WHERE account_id = ANY(%s) AND id <= %s
+                SELECT e.id, (held.micros - coalesce(sum(e.amount_micros) OVER (
+                    PARTITION BY e.account_id ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0))::bigint AS after
+                FROM ledger_entry e JOIN held ON held.id = e.account_id
+                WHERE e.account_id = ANY(%s) AND e.id >= %s
             ) entries WHERE id = ANY(%s)
             """,
-            [list({entry.account_id for entry in by_id.values()}), max(by_id), list(by_id)],
+            [accounts, accounts, min(by_id), list(by_id)],
         )
         return dict(cursor.fetchall())

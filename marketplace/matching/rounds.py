@@ -3,8 +3,6 @@ one transaction, which is undone as a whole when the database refuses."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from marketplace.common.errors import Conflict
 from marketplace.compliance.services import decide_lease, may_lease
 from marketplace.leases.services.reserving import Terms, reserve_lease
 from marketplace.matching.engine import clear
-from marketplace.matching.hashes import input_hash, output_hash
+from marketplace.matching.hashes import input_hash, output_hash, round_hash
 from marketplace.matching.translation import ask_from, bid_from, rules
 from marketplace.matching.values import Ask, Bid, RoundResult
 from marketplace.orders.models import Order
@@ -83,7 +81,7 @@ def supply_fingerprint(supply: Sequence[AskSupply]) -> str:
         + [[card.id, card.version] for card in ask.cards]
         for ask in supply
     )
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    return round_hash(seen)
 
 
 @transaction.atomic
@@ -155,13 +153,13 @@ def _number_messages(only: str | None) -> tuple[list[InboxMessage], set[str]]:
 
 
 def _cancel_and_expire(messages: Sequence[InboxMessage], now: datetime) -> None:
-    cancelled = [message.subject for message in messages if message.kind == MessageKind.CANCEL]
+    cancelled = {message.subject: message.actor for message in messages if message.kind == MessageKind.CANCEL}
     over = Q(public_id__in=cancelled) | Q(expires_at__lte=now)
     for order in Order.objects.filter(over, state=OrderState.OPEN).select_related("firm").order_by("pk"):
         to, reason = OrderState.EXPIRED, OrderReason.TIME_OVER
         if order.public_id in cancelled:
             to, reason = OrderState.CANCELLED, OrderReason.BUYER_CANCELLED
-        close_order(order=order, to=to, reason=reason, now=now)
+        close_order(order=order, to=to, reason=reason, actor=cancelled.get(order.public_id, "system"), now=now)
 
 
 def _record(inputs: Inputs, result: RoundResult, now: datetime) -> Round:

@@ -17,7 +17,7 @@ class Supply:
     Raises ValueError when an ask's key, or a card within an ask, comes twice.
     """
 
-    __slots__ = ("_asks_of_card", "_buckets", "_calendar", "_not_now", "_spent", "now", "rules")
+    __slots__ = ("_asks_of_card", "_buckets", "_calendar", "_later", "_now", "now", "rules")
 
     def __init__(self, asks: Sequence[Ask], *, now: int, rules: Rules) -> None:
         refuse_repeats(ask.key for ask in asks)
@@ -26,15 +26,16 @@ class Supply:
         self._calendar = Calendar()
         self._buckets: defaultdict[tuple[str, str], list[Ask]] = defaultdict(list)
         self._asks_of_card: defaultdict[int, list[Ask]] = defaultdict(list)
-        self._spent: set[str] = set()
-        self._not_now: set[str] = set()
+        # What was found out of each ask since its cards were last touched: most are never looked at.
+        self._now: dict[str, bool] = {}
+        self._later: dict[str, bool] = {}
         for ask in sorted(asks, key=lambda each: (each.price_micros, each.age)):
-            self._add(replace(ask, slots=tuple(sorted(ask.slots, key=lambda slot: slot.card))))
+            self._add(with_sorted_slots(ask))
 
     def by_price(self, bid: Bid, gpu: str) -> Iterator[Ask]:
         """Asks of one model in the bid's currency that may have something for its start, by (price, age)."""
-        gone = self._not_now if self._starts_now(bid) else self._spent
-        return (ask for ask in self._buckets.get((bid.currency, gpu), ()) if ask.key not in gone)
+        serves = self._serves_now if self._starts_now(bid) else self._serves_later
+        return (ask for ask in self._buckets.get((bid.currency, gpu), ()) if serves(ask))
 
     def within_cap(self, bid: Bid) -> Iterator[Ask]:
         """Compatible asks at or below the bid's cap."""
@@ -55,30 +56,42 @@ class Supply:
         return cards if largest_take(ask, least=least, most=len(cards)) else ()
 
     def take(self, cards: Iterable[int], claim: Interval) -> None:
-        """Claim cards, and stop looking at the asks that can't serve even their shortest lease with what is left."""
+        """Claim cards; what was known of the asks that have them is forgotten."""
         cards = tuple(cards)
         self._calendar.take(cards, claim)
-        for ask in {ask.key: ask for card in cards for ask in self._asks_of_card[card]}.values():
-            self._forget_if_spent(ask)
+        for ask in (ask for card in cards for ask in self._asks_of_card[card]):
+            self._now.pop(ask.key, None)
+            self._later.pop(ask.key, None)
 
     def _add(self, ask: Ask) -> None:
         refuse_repeats(slot.card for slot in ask.slots)
         self._buckets[ask.currency, ask.gpu].append(ask)
         for slot in ask.slots:
             self._asks_of_card[slot.card].append(ask)
-        self._forget_if_spent(ask)
 
-    def _forget_if_spent(self, ask: Ask) -> None:
-        shortest = ask.min_seconds + self.rules.overhead_seconds
-        at_once = self.now, self.now + shortest
-        if not self._calendar.free_cards(ask, at_once, idle_only=True, most=1):
-            self._not_now.add(ask.key)
-        ahead = max(self.now, ask.window[0]), ask.window[1]
-        if all(self._calendar.longest_gap(slot, ahead) < shortest for slot in ask.slots):
-            self._spent.add(ask.key)
+    def _serves_now(self, ask: Ask) -> bool:
+        """Whether a card of it could serve its shortest lease from now on."""
+        if ask.key not in self._now:
+            claim = self.now, self.now + ask.min_seconds + self.rules.overhead_seconds
+            self._now[ask.key] = bool(self._calendar.free_cards(ask, claim, idle_only=True, most=1))
+        return self._now[ask.key]
+
+    def _serves_later(self, ask: Ask) -> bool:
+        """Whether a card of it could serve its shortest lease at some time in its window."""
+        if ask.key not in self._later:
+            shortest = ask.min_seconds + self.rules.overhead_seconds
+            ahead = max(self.now, ask.window[0]), ask.window[1]
+            self._later[ask.key] = any(self._calendar.longest_gap(slot, ahead) >= shortest for slot in ask.slots)
+        return self._later[ask.key]
 
     def _starts_now(self, bid: Bid) -> bool:
         return bid.start is None or bid.start <= self.now
+
+
+def with_sorted_slots(ask: Ask) -> Ask:
+    """The same ask whatever the order in which its cards came."""
+    slots = tuple(sorted(ask.slots, key=lambda slot: slot.card))
+    return ask if slots == ask.slots else replace(ask, slots=slots)
 
 
 def refuse_repeats(keys: Iterable[str] | Iterable[int]) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from listings.search import TIERS
+from listings.states import TIERS
 from listings.supply import AskSupply
 from marketplace.matching.values import Ask, Bid, Rules, Slot
 from marketplace.orders.models import Order

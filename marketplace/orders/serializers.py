@@ -6,18 +6,19 @@ from typing import Any
 
 from rest_framework import serializers
 
+from listings.states import TIERS
 from marketplace.common.api import MicrosField, MoneyShape, PageQuery, RatioField, StrictSerializer, money_json
 from marketplace.common.money import PRICE_TICK_MICROS
 from marketplace.orders.models import Order
 from marketplace.orders.services.placing import OrderRequest
 from marketplace.orders.states import OrderState, TimeInForce
+from marketplace.orders.workloads import ImageField, RegistryAuthShape, check_size, check_variables, workload_of
 
 COUNT_MAX = 64
 SSH_KEY = (
     r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com)"
     r" [A-Za-z0-9+/=]{16,2000}( [^\r\n]{0,200})?$"
 )
-TIERS = ("declared", "measured", "attested")
 
 
 class OrderInput(StrictSerializer):
@@ -40,12 +41,17 @@ class OrderInput(StrictSerializer):
     tier = serializers.ChoiceField(choices=TIERS, default="declared")
     reliability__gte = RatioField(default=0)
     exclude_nodes = serializers.ListField(child=serializers.CharField(max_length=32), max_length=100, default=list)
-    image = serializers.CharField(max_length=300)
-    registry_auth = serializers.DictField(
-        child=serializers.CharField(max_length=4000), required=False, allow_null=True, write_only=True
+    interruptible = serializers.BooleanField(required=False, allow_null=True)
+    image = ImageField()
+    registry_auth = RegistryAuthShape(required=False, allow_null=True, write_only=True)
+    command = serializers.ListField(
+        child=serializers.CharField(max_length=4000, trim_whitespace=False), max_length=100, required=False
     )
-    command = serializers.ListField(child=serializers.CharField(max_length=4000), max_length=100, required=False)
-    env = serializers.DictField(child=serializers.CharField(max_length=4000, allow_blank=True), default=dict)
+    env = serializers.DictField(
+        child=serializers.CharField(max_length=4000, allow_blank=True, trim_whitespace=False),
+        default=dict,
+        validators=[check_variables],
+    )
     ports = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=65535), max_length=10, default=list
     )
@@ -57,6 +63,11 @@ class OrderInput(StrictSerializer):
             raise serializers.ValidationError({"start_at": "orders start now: leave this out or null"})
         if attrs.get("min_count") and attrs["min_count"] > attrs["count"]:
             raise serializers.ValidationError({"min_count": "not more than count"})
+        if attrs.get("min_count") and attrs.get("time_in_force") == TimeInForce.FOK:
+            raise serializers.ValidationError({"min_count": "`fok` is all or nothing: leave one of the two out"})
+        if attrs.get("interruptible"):
+            raise serializers.ValidationError({"interruptible": "not yet: every lease is firm"})
+        check_size(attrs)
         return attrs
 
 
@@ -64,7 +75,7 @@ class PreviewInput(OrderInput):
     """As an order; without a price the best one in the book is taken."""
 
     max_price_per_gpu_hour = MicrosField(tick_micros=PRICE_TICK_MICROS, required=False)
-    image = serializers.CharField(max_length=300, required=False)
+    image = ImageField(required=False)
     ssh_public_key = serializers.RegexField(SSH_KEY, max_length=2300, required=False)
 
 
@@ -119,11 +130,7 @@ def order_request(values: dict[str, Any]) -> OrderRequest:
         reliability_basis_points_min=values["reliability__gte"] or None,
         exclude_nodes=tuple(values["exclude_nodes"]),
         registry_auth=values.get("registry_auth"),
-        workload={
-            name: values[name]
-            for name in ("image", "command", "env", "ports", "disk_gib", "ssh_public_key")
-            if values.get(name) is not None
-        },
+        workload=workload_of(values),
     )
 
 

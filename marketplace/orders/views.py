@@ -18,11 +18,12 @@ from marketplace.common import clock
 from marketplace.common.api import money_json, page, parse, parse_query
 from marketplace.common.errors import Conflict
 from marketplace.common.hints import ring
+from marketplace.common.openapi import IDEMPOTENCY_KEY
 from marketplace.orders.models import Order
 from marketplace.orders.previews import Preview, preview_order
 from marketplace.orders.selectors import order_of, orders_of
 from marketplace.orders.serializers import OrderInput, OrderQuery, OrderShape, PreviewInput, order_json, order_request
-from marketplace.orders.services.closing import request_cancel
+from marketplace.orders.services.closing import request_cancel_once
 from marketplace.orders.services.placing import place_order_once
 from marketplace.orders.services.waiting import is_closed, wait_until, was_seen
 from marketplace.orders.states import OrderReason, OrderState
@@ -30,7 +31,6 @@ from marketplace.orders.states import OrderReason, OrderState
 GONE: dict[str, str] = {OrderReason.OFFER_GONE: "the offer is gone", OrderReason.NO_MATCH: "nothing matched at once"}
 WAIT_SECONDS = 2
 WAIT_SECONDS_MAX = 30
-IDEMPOTENCY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, required=True)
 PREFER = OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`: seconds, at most 30")
 
 
@@ -45,7 +45,9 @@ class OrdersView(APIView):
             orders = orders.filter(state=state)
         return page(orders, query, order_json)
 
-    @extend_schema(request=OrderInput, parameters=[IDEMPOTENCY, PREFER], responses={201: OrderShape, 202: OrderShape})
+    @extend_schema(
+        request=OrderInput, parameters=[IDEMPOTENCY_KEY, PREFER], responses={201: OrderShape, 202: OrderShape}
+    )
     def post(self, request: Request) -> Response:
         caller = caller_of(request)
         require(caller, Scope.TRADE)
@@ -72,12 +74,15 @@ class OrderView(APIView):
 
 
 class CancelOrderView(APIView):
-    """Take an order out of the book."""
+    """Take an order out of the book. Repeating it changes nothing."""
 
-    @extend_schema(request=None, responses={200: OrderShape, 202: OrderShape})
+    @extend_schema(parameters=[IDEMPOTENCY_KEY, PREFER], request=None, responses={200: OrderShape, 202: OrderShape})
     def post(self, request: Request, order_id: str) -> Response:
-        require(caller_of(request), Scope.TRADE)
-        order = request_cancel(firm=caller_of(request).firm, public_id=order_id, now=clock.now())
+        caller = caller_of(request)
+        order_of(caller.firm, order_id)
+        require(caller, Scope.TRADE)
+        key = request.headers.get("Idempotency-Key")
+        order = request_cancel_once(firm=caller.firm, public_id=order_id, actor=caller.actor, key=key, now=clock.now())
         ring("inbox")
         order = wait_until(order, is_closed, seconds=_wait_seconds(request))
         return Response(order_json(order), status=200 if order.state != OrderState.OPEN else 202)

@@ -67,6 +67,11 @@ def waiting_deposits() -> QuerySet[Deposit]:
     return Deposit.objects.filter(state=DepositState.CREATED).select_related("firm").order_by("pk")
 
 
+def deposits_by_reference(text: str) -> QuerySet[Deposit]:
+    """The deposit whose reference a bank's form shows, in whatever state; spaces and lower case are forgiven."""
+    return Deposit.objects.filter(reference="".join(text.split()).upper()).select_related("firm")
+
+
 def overdue_deposits(now: datetime) -> QuerySet[Deposit]:
     """Deposits whose money never came."""
     return Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now).order_by("pk")

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 from marketplace.accounts.models import Firm, User
+from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.events.services import once, record_event
 from marketplace.events.transitions import WrongState, transition
@@ -18,11 +19,12 @@ from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.models import Deposit
 from marketplace.payments.reference import new_reference
-from marketplace.payments.selectors import deposit_for_update, deposit_of, gateway_named, overdue_deposits
+from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
 from marketplace.payments.states import DepositState
 
 OPEN_DEPOSITS_MAX = 50  # per firm
 EXPIRE_AT_ONCE = 200  # per tick
+OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def start_deposit(
@@ -53,7 +55,8 @@ def start_deposit(
 def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposit:
     """The money is there: move it from outside into the wallet, once however often this is called.
 
-    Raises NotAllowed unless `operator` is one, NotFound, and WrongState for a cancelled deposit.
+    Also when nobody waited for it any more: the event says that it came late. Raises NotAllowed unless `operator` is
+    one, and NotFound.
     """
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator confirms deposits", code="operators_only")
@@ -65,12 +68,25 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
         DepositState.CONFIRMED,
         now=now,
         actor=operator.public_id,
+        reason="" if deposit.state == DepositState.CREATED else "came_late",
         data={"amount_micros": deposit.amount_micros, "currency": deposit.currency},
         confirmed_at=now,
         confirmed_by=operator,
     )
     _move_into_wallet(deposit, now)
     return deposit
+
+
+def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, now: datetime) -> Deposit:
+    """`confirm_deposit`, with the memory of the idempotency key, which is the operators' and no firm's."""
+    once(
+        firm_id=OPERATORS,
+        key=key,
+        body={"confirm": deposit_id},
+        now=now,
+        make=lambda: str(confirm_deposit(operator=operator, deposit_id=deposit_id, now=now).public_id),
+    )
+    return any_deposit(deposit_id)
 
 
 @transaction.atomic
@@ -108,6 +124,7 @@ def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
 
 
 def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+    lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
     deposit = Deposit.objects.create(

@@ -8,7 +8,7 @@ from django.db import models
 
 
 class DepositState(models.TextChoices):
-    """CREATED waits for the money. A wire that arrives after EXPIRED can still be confirmed: the money is there."""
+    """CREATED waits for the money. A wire that comes after CANCELLED or EXPIRED can be confirmed: it is there."""
 
     CREATED = "created", "Waiting for the money"
     CONFIRMED = "confirmed", "Confirmed"
@@ -19,6 +19,6 @@ class DepositState(models.TextChoices):
 DEPOSIT_TRANSITIONS: Mapping[str, frozenset[str]] = {
     DepositState.CREATED: frozenset({DepositState.CONFIRMED, DepositState.CANCELLED, DepositState.EXPIRED}),
     DepositState.CONFIRMED: frozenset(),
-    DepositState.CANCELLED: frozenset(),
+    DepositState.CANCELLED: frozenset({DepositState.CONFIRMED}),
     DepositState.EXPIRED: frozenset({DepositState.CONFIRMED}),
 }

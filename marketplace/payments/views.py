@@ -80,10 +80,12 @@ class DepositConfirmView(APIView):
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
     permission_classes = [AllowAny]
 
-    @extend_schema(request=None, responses=DepositShape, operation_id="deposits_confirm")
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=None, responses=DepositShape, operation_id="deposits_confirm")
     def post(self, request: Request, public_id: str) -> Response:
         operator = _operator_for(request, public_id)
-        return Response(_show(services.confirm_deposit(operator=operator, deposit_id=public_id, now=clock.now())))
+        key = request.headers.get("Idempotency-Key")
+        deposit = services.confirm_deposit_once(operator=operator, deposit_id=public_id, key=key, now=clock.now())
+        return Response(_show(deposit))
 
 
 def _operator_for(request: Request, public_id: str) -> User:

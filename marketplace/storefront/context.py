@@ -9,6 +9,7 @@ from django.utils.functional import SimpleLazyObject
 
 from marketplace.accounts.authentication import session_caller
 from marketplace.accounts.models import Membership, User
+from marketplace.accounts.selectors import invitations_for
 
 THEMES = ("paper", "soil")
 THEME_COOKIE = "theme"
@@ -21,6 +22,7 @@ def storefront(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme if theme in THEMES else "",
         "caller": SimpleLazyObject(lambda: session_caller(request)) if isinstance(user, User) else None,
+        "invitation_count": SimpleLazyObject(lambda: invitations_for(user).count()) if isinstance(user, User) else 0,
         "memberships": _memberships(user) if isinstance(user, User) else [],
     }
 

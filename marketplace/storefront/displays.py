@@ -83,6 +83,7 @@ STATES: dict[str, dict[str, Display]] = {
         "rejected": Display("bad", "cross", "Rejected"),
         "failed": Display("bad", "cross", "Failed"),
         "cancelled": Display("", "cross", "Cancelled"),
+        "expired": Display("", "clock", "Expired"),
     },
     "grade": {
         "F0": Display("good", "shield", "F0"),

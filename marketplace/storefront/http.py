@@ -11,7 +11,7 @@ from django import forms
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from marketplace.accounts.authentication import Caller, session_caller
@@ -21,6 +21,7 @@ from marketplace.common.errors import DomainError, NotAllowed, NotFound
 Arguments = ParamSpec("Arguments")
 Row = TypeVar("Row", bound=Model)
 View = Callable[Concatenate[HttpRequest, Arguments], HttpResponse]
+PersonView = Callable[Concatenate[HttpRequest, User, Arguments], HttpResponse]
 FirmView = Callable[Concatenate[HttpRequest, Caller, Arguments], HttpResponse]
 
 ROWS_PER_PAGE = 25
@@ -47,10 +48,25 @@ def firm_page(view: FirmView[Arguments]) -> View[Arguments]:
     @functools.wraps(view)
     def wrapped(request: HttpRequest, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
         caller = session_caller(request)
+        if isinstance(request.user, User) and request.user.must_change_password:
+            return redirect("storefront:password")
         if caller is not None:
             return view(request, caller, *args, **kwargs)
         if request.user.is_authenticated:
             raise NotAllowed("this page is for members of a firm", code="no_firm")
+        return redirect_to_login(request.get_full_path())
+
+    return wrapped
+
+
+def person_page(view: PersonView[Arguments]) -> View[Arguments]:
+    """A page for whoever has signed in, with a firm or without."""
+
+    @page
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
+        if isinstance(request.user, User):
+            return view(request, request.user, *args, **kwargs)
         return redirect_to_login(request.get_full_path())
 
     return wrapped

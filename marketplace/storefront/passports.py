@@ -129,12 +129,16 @@ def passport_view(passport: Passport, *, is_owner: bool, now: datetime) -> Passp
 
 
 def _finding(found: Mapping[str, Any], *, is_owner: bool) -> FindingLine:
-    evidence = ", ".join(f"{wording.words(name).lower()} {value}" for name, value in found["evidence"].items())
+    evidence = ", ".join(f"{name.replace('_', ' ')} {_said(value)}" for name, value in found["evidence"].items())
     return FindingLine(
         severity=found["severity"],
         words=FINDINGS.get(found["code"], wording.words(found["code"])),
         evidence=evidence[:300] if is_owner else "",
     )
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else "–" if value is None else str(value)
 
 
 def _test_words(name: str, body: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def memory(mib: int | None) -> str:
 def kept(basis_points: int | None) -> str:
     """`98.5 % of leases kept`, rounded down; a host of which too little is known says so."""
     if basis_points is None:
-        return "too few leases to judge"
+        return "no record yet"
     whole, rest = divmod(basis_points, 100)
     return f"{whole}{f'.{rest // 10}' if rest >= 10 else ''} % of leases kept"
 

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from nodes.agent.client import Refused, Unreachable
 from nodes.agent.config import Config, ConfigError, checked_url, load_config
@@ -19,6 +20,8 @@ from nodes.agent.service import reader_of, route_of, run_agent
 from nodes.agent.state import StateDir, StateError
 from nodes.agent.version import VERSION
 from nodes.agent.workloads import open_workloads
+from nodes.agent.workloads.opening import running_leases
+from nodes.agent.workloads.runtime import RuntimeFailure
 
 STOP_SECONDS_MAX = 120
 FAILURES = (ConfigError, StateError, Unreachable, Refused, ProtocolError)
@@ -42,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     joining = commands.add_parser("enrol", help="join a fleet")
     joining.add_argument("--server", required=True, help="https://…")
-    joining.add_argument("--token", required=True, help="from the fleet page; good for a short while")
+    token = joining.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="from the fleet page; good for a short while; - reads it from stdin")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="where the token is, instead of --token")
     joining.add_argument("--name", help="what the fleet page calls this host; its hostname by default")
     joining.set_defaults(action=_enrol)
     draining = commands.add_parser("drain", help="take no new lease; running ones go on")
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "doctor": (_doctor, "check this host and say what to do"),
         "stop-now": (_stop_now, "end every lease at once and take no new one"),
         "install": (_install, "set up the systemd service"),
-        "uninstall": (_uninstall, "remove the systemd service"),
+        "uninstall": (_uninstall, "remove the systemd service; refuses while leases run"),
     }
     for name, (action, text) in plain.items():
         commands.add_parser(name, help=text).set_defaults(action=action)
@@ -65,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _enrol(config: Config, options: argparse.Namespace) -> int:
+    token = _token(options)
     state = StateDir(config.state_dir)
     state.create()
     if options.name:
@@ -75,10 +81,24 @@ def _enrol(config: Config, options: argparse.Namespace) -> int:
     runtime = open_workloads(config, lambda: None).runtime
     inventory = inventory_of(snapshot, runtime=runtime, state=state)
     server = checked_url(options.server, "--server")
-    reply = enrol(server, options.token, state.key(), inventory, route_of(config))
+    reply = enrol(server, token, state.key(), inventory, route_of(config))
     state.keep_enrolment(reply)
     _say(f"enrolled as {reply.node} with {len(inventory.cards)} cards; next: fallow-agent install")
     return 0
+
+
+def _token(options: argparse.Namespace) -> str:
+    """Anybody on the host reads the list of processes, so it may come from a file or stdin."""
+    try:
+        if options.token_file is not None:
+            text = options.token_file.read_text()
+        else:
+            text = sys.stdin.read() if options.token == "-" else options.token  # noqa: S105 - the name of stdin
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(f"the token can't be read: {error}") from error
+    if not text.strip():
+        raise StateError("the token is empty")
+    return str(text.strip())
 
 
 def _run(config: Config, _: argparse.Namespace) -> int:
@@ -130,9 +150,10 @@ def _stop_leases(config: Config) -> None:
     workloads.recover()
     workloads.stop_all(FailureReason.OWNER_STOPPED)
     deadline = time.monotonic() + STOP_SECONDS_MAX
-    while workloads.statuses():
+    while not workloads.ready or workloads.statuses():
         if time.monotonic() > deadline:
-            raise StateError(f"leases still run after {STOP_SECONDS_MAX} s: stop their containers by hand")
+            what = "leases still run" if workloads.ready else "the engine can't be asked whether leases run"
+            raise StateError(f"{what} after {STOP_SECONDS_MAX} s: stop their containers by hand")
         time.sleep(0.2)
 
 
@@ -143,9 +164,16 @@ def _install(_config: Config, _: argparse.Namespace) -> int:
     return 0
 
 
-def _uninstall(_config: Config, _: argparse.Namespace) -> int:
+def _uninstall(config: Config, _: argparse.Namespace) -> int:
     from nodes.agent import unit  # noqa: PLC0415 - `run` starts faster without it
 
+    try:
+        leases = running_leases(config)
+    except RuntimeFailure as failure:
+        raise StateError(f"whether leases run can't be asked: {failure.detail}") from failure
+    if leases:
+        advice = "run `fallow-agent stop-now`, and uninstall when `fallow-agent status` shows none"
+        raise StateError(f"{', '.join(leases)} would go on with nobody to end them: {advice}")
     unit.uninstall()
     return 0
 

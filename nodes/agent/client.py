@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import random
@@ -11,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from nodes.agent.connect import PROXY_PORT, proxy_headers
 
 RETRY_SECONDS_MIN = 3.0
 RETRY_SECONDS_MAX = 60.0
@@ -107,9 +108,9 @@ class Client:
             return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
         proxy = urlsplit(self._route.proxy_url)
         connection = http.client.HTTPSConnection(
-            proxy.hostname or "", proxy.port or 3128, timeout=self._timeout, context=context
+            proxy.hostname or "", proxy.port or PROXY_PORT, timeout=self._timeout, context=context
         )
-        connection.set_tunnel(host, port, headers=_proxy_headers(proxy.username, proxy.password))
+        connection.set_tunnel(host, port, headers=proxy_headers(proxy))
         return connection
 
 
@@ -130,13 +131,6 @@ class Backoff:
     def succeeded(self) -> None:
         """Begin at the bottom again."""
         self._failures = 0
-
-
-def _proxy_headers(user: str | None, password: str | None) -> dict[str, str]:
-    if not user:
-        return {}
-    pair = base64.b64encode(f"{user}:{password or ''}".encode()).decode()
-    return {"Proxy-Authorization": f"Basic {pair}"}
 
 
 def _detail(answer: bytes) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from nodes.agent.protocol import AssignmentCommand, ProtocolError, SignedCommand, decode
 from nodes.agent.state import CardEpoch, StateDir
+
+log = logging.getLogger(__name__)
 
 WANTED = ("run", "stop")
 
@@ -43,11 +46,13 @@ class Fence:
     def __init__(self, state: StateDir) -> None:
         self._state = state
         self._epochs = state.epochs()
+        self._unwritten = False
 
     def pass_through(self, command: AssignmentCommand) -> set[str]:
-        """Note the command's epochs and return the older leases that held its cards; raises StaleCommand for a start.
+        """Note the command's epochs and return the older leases that held its cards.
 
-        A stop always passes: it names a lease, and a newer lease of the same card is another.
+        A stop always passes: it names a lease, and a newer lease of the same card is another. A start raises
+        StaleCommand, or OSError when its epochs can't be written: the server repeats it.
         """
         if command.wanted == "run":
             self._refuse_stale(command)
@@ -57,10 +62,20 @@ class Fence:
             if uuid not in self._epochs or epoch > self._epochs[uuid].epoch
         }
         ousted = {self._epochs[uuid].lease for uuid in newer if uuid in self._epochs} - {command.lease}
-        if newer:
-            self._state.keep_epochs(self._epochs | newer)
-            self._epochs |= newer
+        if newer or self._unwritten:
+            self._keep(newer, must=command.wanted == "run")
         return ousted
+
+    def _keep(self, newer: dict[str, CardEpoch], *, must: bool) -> None:
+        try:
+            self._state.keep_epochs(self._epochs | newer)
+            self._unwritten = False
+        except OSError as error:
+            if must and newer:
+                raise
+            self._unwritten = True
+            log.error("the epochs of a stop can't be written: %s", error)
+        self._epochs |= newer
 
     def _refuse_stale(self, command: AssignmentCommand) -> None:
         for uuid, epoch in command.epochs.items():

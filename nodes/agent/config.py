@@ -28,6 +28,7 @@ class Config:
     proxy_url: str | None = None
     simulator: Path | None = None
     ignored_owners: frozenset[str] = frozenset()  # users whose processes do not make a card busy
+    local_images: frozenset[str] = frozenset()  # names that leases may use as they lie here, unknown to any registry
     spool_bytes: int = 16 * 1024 * 1024
     watch_seconds: float = 1.0  # how often the cards are looked at between reports
     hook_seconds: float = 30.0
@@ -50,7 +51,8 @@ def load_config(env: Mapping[str, str] = os.environ) -> Config:
         ca_file=_file(env, "FALLOW_CA_FILE"),
         proxy_url=_proxy(env),
         simulator=_file(env, "FALLOW_SIMULATOR"),
-        ignored_owners=frozenset(env.get("FALLOW_IGNORED_OWNERS", "").replace(",", " ").split()),
+        ignored_owners=frozenset(_words(env, "FALLOW_IGNORED_OWNERS")),
+        local_images=frozenset(_words(env, "FALLOW_LOCAL_IMAGES")),
         spool_bytes=int(_number(env, "FALLOW_SPOOL_MIB", 16, low=1, high=4096) * 1024 * 1024),
         watch_seconds=_number(env, "FALLOW_WATCH_SECONDS", default.watch_seconds, low=0.2, high=5),
         hook_seconds=_number(env, "FALLOW_HOOK_SECONDS", default.hook_seconds, low=1, high=600),
@@ -100,10 +102,19 @@ def _proxy(env: Mapping[str, str]) -> str | None:
     value = env.get("HTTPS_PROXY") or env.get("https_proxy")
     if not value:
         return None
-    parts = urlsplit(value)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ConfigError(f"HTTPS_PROXY={value} must be an http:// address of a proxy that knows CONNECT")
+    try:
+        parts = urlsplit(value)
+        well = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        well = False
+    if not well:
+        place = value.rpartition("@")[2]  # a journal is no place for its password
+        raise ConfigError(f"HTTPS_PROXY=…{place} must be an http:// address of a proxy that knows CONNECT")
     return value
+
+
+def _words(env: Mapping[str, str], name: str) -> list[str]:
+    return env.get(name, "").replace(",", " ").split()
 
 
 def _number(env: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:

@@ -29,6 +29,7 @@ INTERVAL_MS_MIN = 1_000
 INTERVAL_MS_MAX = 60_000
 REPLAYS_PER_ROUND = 5
 ACKS_PER_POST_MAX = 100
+ACK_POSTS_PER_ROUND = 50
 REPORT_BYTES_MAX = BODY_BYTES_MAX - 16 * 1024
 
 
@@ -57,6 +58,22 @@ class Line:
         return True
 
 
+class BatchSize:
+    """How many to send at once: half after a refusal, until the one that is refused stands alone, then more again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.now = most
+
+    def refused(self, count: int) -> bool:
+        """Whether it was a single one, which will never be taken."""
+        self.now = max(1, count // 2)
+        return count == 1
+
+    def taken(self) -> None:
+        self.now = min(self._most, self.now * 2)
+
+
 class Conversation:
     """What has been told and what is still to tell. Times are CLOCK_BOOTTIME in milliseconds."""
 
@@ -77,6 +94,8 @@ class Conversation:
         self._reports = Line(backoff())
         self._known_inventory = ""
         self._inventory_wanted = True
+        self._acks = BatchSize(ACKS_PER_POST_MAX)
+        self._replays = BatchSize(REPORTS_PER_POST_MAX)
         self._logs: dict[str, LogTail] = {}  # not spooled: they prove nothing, and the next change says all again
         self.interval_ms = INTERVAL_MS
 
@@ -114,7 +133,7 @@ class Conversation:
 
     def _replay(self) -> None:
         for _ in range(REPLAYS_PER_ROUND):
-            batch = self._spool.oldest(REPORTS_PER_POST_MAX, REPORT_BYTES_MAX)
+            batch = self._spool.oldest(self._replays.now, REPORT_BYTES_MAX)
             if not batch:
                 return
             try:
@@ -122,9 +141,11 @@ class Conversation:
             except Refused as error:
                 if not error.is_final:
                     raise
-                log.error("the server will never take %d reports: %s", len(batch), error)
-                self._spool.drop(batch)
+                if self._replays.refused(len(batch)):
+                    log.error("the server will never take report %d of run %d: %s", batch[0].seq, batch[0].run, error)
+                    self._spool.drop(batch)
             else:
+                self._replays.taken()
                 self._spool.remove(batch)
                 self._take(reply)
 
@@ -134,8 +155,8 @@ class Conversation:
         self._leases.obey(reply.commands, self._boot())
 
     def _send_acks(self) -> None:
-        while True:
-            acks, mark = self._spool.acks(ACKS_PER_POST_MAX)
+        for _ in range(ACK_POSTS_PER_ROUND):
+            acks, mark = self._spool.acks(self._acks.now)
             if not acks:
                 return
             try:
@@ -143,7 +164,11 @@ class Conversation:
             except Refused as error:
                 if not error.is_final:
                     raise
-                log.error("the server will never take %d acks: %s", len(acks), error)
+                if not self._acks.refused(len(acks)):
+                    continue
+                log.error("the server will never take the ack %s of %s: %s", acks[0].phase, acks[0].assignment, error)
+            else:
+                self._acks.taken()
             self._spool.remove_acks(mark)
 
     def _send_logs(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -13,14 +12,18 @@ from urllib.parse import urlsplit
 
 from nodes.agent.client import Client, Refused, Unreachable
 from nodes.agent.config import Config
+from nodes.agent.connect import open_through
 from nodes.agent.gpu import HEALTH, Snapshot
 from nodes.agent.protocol import REPORTS_PATH, EnrolReply, Health
 from nodes.agent.service import reader_of, route_of
 from nodes.agent.state import StateDir, StateError
 from nodes.agent.workloads import open_workloads
+from nodes.agent.workloads.needs import needs
+from nodes.agent.workloads.store import LeaseStore
 
 DISK_FREE_GIB_MIN = 20
 SKEW_SECONDS_MAX = 30
+RELAY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def examine(config: Config) -> list[Finding]:
     reader = reader_of(config)
     snapshot = reader.read(lambda _: False)
     reader.close()
-    return [*_state(config), *_cards(snapshot), _runtime(config), _ssh(), _disk(config), *_server(config)]
+    return [*_state(config), *_cards(snapshot), *_leases(config), _disk(config), *_server(config)]
 
 
 def _state(config: Config) -> Iterator[Finding]:
@@ -66,15 +69,31 @@ def _cards(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(f"card {card.index}", not health, f"{card.name}: {health.name or 'healthy'}")
 
 
-def _runtime(config: Config) -> Finding:
-    runtime = open_workloads(config, lambda: None).runtime
-    advice = "no container engine: install Docker or Podman, or start its service"
-    return Finding("runtime", runtime != "none", runtime if runtime != "none" else advice)
+def _leases(config: Config) -> Iterator[Finding]:
+    workloads = open_workloads(config, lambda: None)
+    yield Finding("runtime", not workloads.problem, workloads.problem or workloads.runtime)
+    for each in needs(config.runtime):
+        yield Finding(each.name, not each.missing, each.missing or "here")
+    for host, port in _relays(config):
+        yield _relay(config, host, port)
 
 
-def _ssh() -> Finding:
-    found = shutil.which("ssh")
-    return Finding("ssh", found is not None, found or "buyers are reached through it: install openssh-client")
+def _relays(config: Config) -> list[tuple[str, int]]:
+    """Those that this host's leases have gone through."""
+    records = LeaseStore(config.state_dir / "leases").load()
+    return sorted({(each.host, each.port) for record in records for each in record.command.relays})
+
+
+def _relay(config: Config, host: str, port: int) -> Finding:
+    try:
+        if config.proxy_url:
+            open_through(config.proxy_url, host, port, seconds=RELAY_SECONDS).close()
+        else:
+            socket.create_connection((host, port), timeout=RELAY_SECONDS).close()
+    except OSError as error:
+        advice = f"{host}:{port}: {error}: let this host out to it, buyers are reached through it"
+        return Finding("relay", False, advice)
+    return Finding("relay", True, f"{host}:{port} answers")
 
 
 def _disk(config: Config) -> Finding:

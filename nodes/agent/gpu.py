@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from nodes.agent.protocol import CARD_FIELDS, CardIdentity, Health
+
+log = logging.getLogger(__name__)
 
 IsLeasePid = Callable[[int], bool]
 Sample = list[float | None]
@@ -62,21 +65,27 @@ class StallGuard:
         self._patience = patience_seconds
         self._thread: threading.Thread | None = None
         self._last = Snapshot()
+        self._fresh = False
 
     def read(self, is_lease_pid: IsLeasePid) -> Snapshot:
-        """A fresh snapshot, or after the patience the last cards with the flag NVML_STALLED and no readings."""
+        """A fresh snapshot; without one in time the last cards, with NVML_STALLED and no readings."""
         if self._thread is None or not self._thread.is_alive():
+            self._fresh = False
             self._thread = threading.Thread(target=self._look, args=[is_lease_pid], name="nvml", daemon=True)
             self._thread.start()
             self._thread.join(self._patience)
-        return _stalled(self._last) if self._thread.is_alive() else self._last
+        return self._last if self._fresh else _stalled(self._last)
 
     def close(self) -> None:
         if self._thread is None or not self._thread.is_alive():
             self._reader.close()
 
     def _look(self, is_lease_pid: IsLeasePid) -> None:
-        self._last = self._reader.read(is_lease_pid)
+        try:
+            self._last = self._reader.read(is_lease_pid)
+            self._fresh = True
+        except Exception:
+            log.exception("the cards can't be read")
 
 
 def unread_sample(health: Health, xid: int = 0) -> Sample:

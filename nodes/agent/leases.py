@@ -37,25 +37,40 @@ class Leases:
         self._seq = 0
         self._boot = boot
         heard = state.heard(boot)
-        self._heard_at = heard.at_ms if heard else now
+        self._spoke_at = heard.at_ms if heard else now
+        # A lease of which no word was kept counts from here, and no start of the agent moves that on.
+        self._unnamed_since = self._spoke_at
+        self._named_at = heard.leases if heard else {}
         self._ttl_seconds = heard.ttl_seconds if heard else {}
         self._own_acks: list[Ack] = []
         self._refused: set[str] = set()
 
+    @property
+    def runtime(self) -> str:
+        """As in Inventory.runtime."""
+        return self._workloads.runtime
+
+    @property
+    def problem(self) -> str | None:
+        """Why no lease can be started here."""
+        return self._workloads.problem
+
     def obey(self, commands: Sequence[SignedCommand], now: int) -> None:
-        """Act on what a reply wants; the reply itself renews every lease's time to live."""
-        self._heard_at = now
+        """Act on what a reply wants; a lease's time to live is renewed when a command names it."""
+        self._spoke_at = now
         for signed in commands:
             try:
-                self._apply(verified(signed, self._key, self._node))
+                self._apply(verified(signed, self._key, self._node), now)
             except BadCommand as error:
                 log.warning("refused: %s", error)
+            except OSError as error:
+                log.error("a command waits for its next repeat: %s", error)
         self._keep_heard()
 
     def stop_silent(self, now: int) -> None:
-        """Stop the leases whose time to live has lapsed without a round trip to the server."""
-        silent_ms = now - self._heard_at
+        """Stop the leases whose time to live has lapsed without a command that names them."""
         for status in self._workloads.statuses():
+            silent_ms = now - self._named_at.get(status.id, self._unnamed_since)
             ttl_ms = 1000 * self._ttl_seconds.get(status.id, TTL_SECONDS_DEFAULT)
             if silent_ms > ttl_ms and status.phase != Phase.STOPPING:
                 log.warning("lease %s ends: no word from the server for %d s", status.id, silent_ms // 1000)
@@ -83,7 +98,7 @@ class Leases:
         self._own_acks = []
         return [self._stamped(each, now) for each in acks]
 
-    def _apply(self, command: AssignmentCommand) -> None:
+    def _apply(self, command: AssignmentCommand, now: int) -> None:
         try:
             ousted = self._fence.pass_through(command)
         except StaleCommand as error:
@@ -92,13 +107,15 @@ class Leases:
         for lease in ousted & {status.id for status in self._workloads.statuses()}:
             self._workloads.stop(lease, FailureReason.STALE_EPOCH)
         self._ttl_seconds[command.lease] = command.ttl_seconds
+        self._named_at[command.lease] = now
         self._workloads.apply(command)
 
     def _keep_heard(self) -> None:
         held = {status.id for status in self._workloads.statuses()}
         self._ttl_seconds = {lease: ttl for lease, ttl in self._ttl_seconds.items() if lease in held}
+        self._named_at = {lease: self._named_at.get(lease, self._unnamed_since) for lease in held}
         try:
-            self._state.keep_heard(Heard(self._boot, self._heard_at, self._ttl_seconds))
+            self._state.keep_heard(Heard(self._boot, self._spoke_at, self._ttl_seconds, self._named_at))
         except OSError as error:
             log.warning("when the server last spoke can't be kept: %s", error)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from nacl.signing import SigningKey
 
 from nodes.agent.client import Client, Route
+from nodes.agent.host import boot_id
 from nodes.agent.passport import (
     CHALLENGES_PATH,
     PASSPORTS_PATH,
@@ -91,7 +92,7 @@ class Link:
 
     def send_reports(self, reports: Sequence[Report]) -> ReportReply:
         """Reports oldest first, with the bearer; the reply says what must run here."""
-        batch = ReportBatch(sent_ts_ms=self._wall(), sent_mono_ms=self._boot(), reports=list(reports))
+        batch = ReportBatch(sent_ts_ms=self._wall(), sent_mono_ms=self._boot(), reports=list(reports), boot=boot_id())
         headers = {"Authorization": f"Bearer {self._enrolment.bearer}"}
         return decode(ReportReply, self._reports.post(REPORTS_PATH, encode(batch), headers))
 

@@ -187,6 +187,7 @@ class ReportBatch:
     sent_mono_ms: int
     reports: list[Report]
     version: int = PROTOCOL_VERSION
+    boot: str | None = None  # the sender's, to which `sent_mono_ms` belongs; older agents do not say it
 
 
 @dataclass(frozen=True, slots=True)

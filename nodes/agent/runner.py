@@ -36,7 +36,6 @@ class Parts:
     conversation: Conversation
     spool: Spool
     state: StateDir
-    runtime: str
     run: int
     boot: str
 
@@ -90,7 +89,7 @@ class Runner:
             self._report_at = now + self._parts.conversation.interval_ms
 
     def _report(self, snapshot: Snapshot, now: int) -> None:
-        inventory = inventory_of(snapshot, runtime=self._parts.runtime, state=self._parts.state)
+        inventory = inventory_of(snapshot, runtime=self._parts.leases.runtime, state=self._parts.state)
         self._seq += 1
         report = Report(
             run=self._parts.run,
@@ -111,6 +110,8 @@ class Runner:
         status: dict[str, object] = {
             "at_ms": self._clock.wall(),
             "problem": self._parts.conversation.problem,
+            "runtime": self._parts.leases.runtime,
+            "runtime_problem": self._parts.leases.problem,
             "nvml_error": snapshot.error,
             "spooled": len(self._parts.spool),
             "draining": self._parts.state.draining,

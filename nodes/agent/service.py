@@ -56,7 +56,9 @@ class Service:
         if enrolment is None:
             raise StateError("this host is not enrolled: fallow-agent enrol --server URL --token TOKEN")
         run = state.next_run()
-        workloads = open_workloads(config, self._on_change, memory_used_mib=self._memory_used_mib)
+        workloads = open_workloads(
+            config, self._on_change, memory_used_mib=self._memory_used_mib, card_count=self._card_count
+        )
         workloads.recover()
         key = VerifyKey(base64.b64decode(enrolment.command_public_key))
         leases = Leases(workloads, state, key, enrolment.node, run=run, boot=boot_id(), now=boot_ms())
@@ -69,7 +71,6 @@ class Service:
             conversation=Conversation(self._link, self._spool, leases),
             spool=self._spool,
             state=state,
-            runtime=workloads.runtime,
             run=run,
             boot=boot_id(),
         )
@@ -90,6 +91,10 @@ class Service:
     def _memory_used_mib(self, uuid: str) -> int | None:
         runner: Runner | None = getattr(self, "runner", None)
         return runner.snapshot.memory_used_mib(uuid) if runner else None
+
+    def _card_count(self) -> int:
+        runner: Runner | None = getattr(self, "runner", None)
+        return len(runner.snapshot.cards) if runner else 0
 
 
 def reader_of(config: Config) -> GpuReader:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from nodes.agent.protocol import Ack, Report, decode, encode
+from nodes.agent.protocol import Ack, Message, ProtocolError, Report, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,20 @@ class Spool:
 
     def oldest(self, count: int, bytes_max: int) -> list[Report]:
         """Reports to send next, oldest first, at least one if there is any."""
-        query = "SELECT body FROM report ORDER BY run, seq LIMIT ?"
-        reports: list[Report] = []
-        size = 0
-        for (body,) in self._do(lambda db: db.execute(query, (count,)).fetchall()):
-            size += len(body)
-            if reports and size > bytes_max:
-                break
-            reports.append(decode(Report, body))
-        return reports
+        query = "SELECT body, run, seq FROM report ORDER BY run, seq LIMIT ?"
+        forget = "DELETE FROM report WHERE run = ? AND seq = ?"
+        while rows := self._do(lambda db: db.execute(query, (count,)).fetchall()):
+            reports: list[Report] = []
+            size = 0
+            for body, *key in rows:
+                report = self._read(Report, body, forget, key)
+                size += len(body)
+                if reports and size > bytes_max:
+                    break
+                reports += [report] if report else []
+            if reports:
+                return reports
+        return []
 
     def remove(self, reports: list[Report]) -> None:
         """They were delivered."""
@@ -75,7 +80,7 @@ class Spool:
 
     @property
     def dropped(self) -> int:
-        """Reports that were lost since this file was made."""
+        """Reports that were lost since this file was made, and acks that could not be read."""
         return int(self._do(lambda db: db.execute("SELECT reports FROM dropped").fetchone()[0])) + self._lost
 
     def add_acks(self, acks: list[Ack]) -> None:
@@ -88,9 +93,13 @@ class Spool:
 
     def acks(self, count: int) -> tuple[list[Ack], int]:
         """The oldest acks, and the mark with which `remove_acks` forgets them."""
-        query = "SELECT number, body FROM ack ORDER BY number LIMIT ?"
-        rows = self._do(lambda db: db.execute(query, (count,)).fetchall())
-        return [decode(Ack, body) for _, body in rows], rows[-1][0] if rows else 0
+        query = "SELECT body, number FROM ack ORDER BY number LIMIT ?"
+        forget = "DELETE FROM ack WHERE number = ?"
+        while rows := self._do(lambda db: db.execute(query, (count,)).fetchall()):
+            read = [self._read(Ack, body, forget, [number]) for body, number in rows]
+            if acks := [each for each in read if each is not None]:
+                return acks, rows[-1][1]
+        return [], 0
 
     def remove_acks(self, mark: int) -> None:
         """They were answered."""
@@ -98,6 +107,17 @@ class Spool:
 
     def close(self) -> None:
         self._db.close()
+
+    def _read(self, kind: type[Message], body: str, forget: str, key: list[int]) -> Message | None:
+        """What a row says. One that can't be read, of a damaged disk or a newer agent, is forgotten and counted."""
+        try:
+            return decode(kind, body)
+        except (ProtocolError, TypeError) as error:
+            log.error("a spooled %s is given up: %s", kind.__name__, error)
+        self._do(lambda db: db.execute(forget, key))
+        self._do(lambda db: db.execute("UPDATE dropped SET reports = reports + 1"))
+        self._bytes = self._do(_sum)
+        return None
 
     def _do(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do it in a transaction; if the disk fails, once more in memory."""

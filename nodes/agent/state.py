@@ -6,11 +6,12 @@ import dataclasses
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from nodes.agent.files import keep_text, replace_file
 from nodes.agent.protocol import EnrolReply, ProtocolError, decode, encode
 
 SEED_BYTES = 32
@@ -31,11 +32,15 @@ class CardEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """When the server last spoke, in CLOCK_BOOTTIME milliseconds of that boot, and each lease's time to live."""
+    """When the server last spoke and when it last named each lease, in CLOCK_BOOTTIME milliseconds of that boot.
+
+    `leases` is not in files of earlier versions.
+    """
 
     boot: str
     at_ms: int
     ttl_seconds: dict[str, int]
+    leases: dict[str, int] = field(default_factory=dict)
 
 
 class StateDir:
@@ -67,7 +72,7 @@ class StateDir:
         """The node's Ed25519 key, made at the first call; its seed never leaves this host."""
         path = self.folder / "node.key"
         if not path.exists():
-            _write(path, os.urandom(SEED_BYTES))
+            replace_file(path, os.urandom(SEED_BYTES))
         seed = path.read_bytes()
         if len(seed) != SEED_BYTES:
             raise StateError(f"{path} is damaged: enrol this host again after removing it")
@@ -84,7 +89,7 @@ class StateDir:
 
     def keep_enrolment(self, reply: EnrolReply) -> None:
         """On the disk when this returns."""
-        _write(self.folder / "enrolment.json", encode(reply))
+        replace_file(self.folder / "enrolment.json", encode(reply))
 
     @property
     def name(self) -> str | None:
@@ -98,7 +103,7 @@ class StateDir:
         """On the disk when this returns; raises StateError for a name that no page could show."""
         if not name.isprintable() or not 0 < len(name) <= NAME_MAX:
             raise StateError(f"a name has 1 to {NAME_MAX} printable characters")
-        _write(self.folder / "name", name.encode())
+        replace_file(self.folder / "name", name.encode())
 
     def next_run(self) -> int:
         """The number of this start, higher than any before; on the disk before anything is sent under it."""
@@ -109,7 +114,10 @@ class StateDir:
             run = 1
         except ValueError:
             raise StateError(f"{path} is damaged: write a higher number than the server has seen into it") from None
-        _write(path, str(run).encode())
+        try:
+            keep_text(path, str(run))
+        except OSError as error:
+            raise StateError(f"{path} can't be written: {error.strerror}") from error
         return run
 
     def epochs(self) -> dict[str, CardEpoch]:
@@ -124,10 +132,8 @@ class StateDir:
 
     def keep_epochs(self, epochs: dict[str, CardEpoch]) -> None:
         """On the disk when this returns, so that a stale command is refused after a crash as well."""
-        _write(
-            self.folder / "epochs.json",
-            json.dumps({uuid: dataclasses.asdict(each) for uuid, each in epochs.items()}).encode(),
-        )
+        value = {uuid: dataclasses.asdict(each) for uuid, each in epochs.items()}
+        keep_text(self.folder / "epochs.json", json.dumps(value))
 
     def heard(self, boot: str) -> Heard | None:
         """What was kept since this boot; None when nothing was, or nothing that can be read."""
@@ -180,23 +186,4 @@ class StateDir:
         return value if isinstance(value, dict) else None
 
     def _replace(self, name: str, value: dict[str, object]) -> None:
-        fresh = self.folder / f"{name}.new"
-        fresh.write_text(json.dumps(value))
-        fresh.replace(self.folder / name)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace the file as a whole, readable by its owner alone."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        keep_text(self.folder / name, json.dumps(value), sync=False)

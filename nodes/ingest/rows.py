@@ -103,7 +103,8 @@ def live(row: bytes) -> bytes:
 
 def _waited_ms(batch: ReportBatch, report: Report, newest: Report) -> int:
     """How long the report lay on the host. Across a reboot only the wall clock serves."""
-    same_boot = report.boot == newest.boot and report.mono_ms <= batch.sent_mono_ms
+    boot = newest.boot if batch.boot is None else batch.boot
+    same_boot = report.boot == boot and report.mono_ms <= batch.sent_mono_ms
     waited = batch.sent_mono_ms - report.mono_ms if same_boot else batch.sent_ts_ms - report.ts_ms
     return min(max(waited, 0), WAITED_MS_MAX)
 

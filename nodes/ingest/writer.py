@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import defaultdict
@@ -16,7 +15,7 @@ import psycopg
 
 from nodes.agent.protocol import ReportReply, SignedCommand
 from nodes.ingest.link import Connection, DatabaseAway, Link
-from nodes.ingest.rows import COLUMNS, HEADER, TRAILER, Submission, live
+from nodes.ingest.rows import COLUMNS, HEADER, TRAILER, BadBatch, Submission, live
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,7 @@ WHERE node_id = ANY(%s) AND NOT (seen = 'exited' AND wanted = 'stop') ORDER BY i
 """
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+Answer = bytes | Exception
 Replies = dict[int, bytes]
 Places = dict[int, tuple[int, int]]
 
@@ -58,21 +58,21 @@ class GroupCommit:
         self._waiting = 0
         self._on_commit = on_commit
         self._group: list[Submission] = []
-        self._outcome: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        self._outcome: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
         self._wake = asyncio.Event()
 
     async def submit(self, submission: Submission) -> bytes:
-        """The reply to the node, after COMMIT. Raises QueueFull or DatabaseAway: then nothing was acknowledged."""
+        """The reply to the node, after COMMIT. Raises QueueFull, DatabaseAway or BadBatch: then nothing is stored."""
         if self._waiting + len(submission.rows) > self._waiting_max:
             raise QueueFull
         self._waiting += len(submission.rows)
+        place = len(self._group)
         self._group.append(submission)
         self._wake.set()
-        replies = await asyncio.shield(self._outcome)
-        try:
-            return replies[submission.node_id]
-        except KeyError:
-            raise DatabaseAway("the node's rows were refused") from None
+        answer = (await asyncio.shield(self._outcome))[place]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def run(self) -> None:
         """Commit group after group until cancelled."""
@@ -91,32 +91,32 @@ class GroupCommit:
         group, self._group = self._group, []
         outcome, self._outcome = self._outcome, asyncio.get_running_loop().create_future()
         try:
-            replies = await self._link.run(lambda connection: commit(connection, group, self._heartbeat_ms))
+            answers = await self._link.run(lambda connection: commit(connection, group, self._heartbeat_ms))
         except DatabaseAway as error:
             outcome.set_exception(error)
         except Exception as error:
             log.exception("a group of %d could not be committed", len(group))
             outcome.set_exception(DatabaseAway(str(error)))
         else:
-            outcome.set_result(replies)
+            outcome.set_result(answers)
             self._on_commit()
         self._waiting -= sum(len(each.rows) for each in group)
         outcome.exception()  # seen: everybody who waited may have hung up
 
 
-def commit(connection: Connection, group: Sequence[Submission], heartbeat_ms: int) -> Replies:
-    """Write the group in one transaction and answer every node; who is missing in the answer was refused."""
+def commit(connection: Connection, group: Sequence[Submission], heartbeat_ms: int) -> list[Answer]:
+    """Write the group in one transaction; the answer to each, in its order, or why nothing of it was stored."""
     try:
-        return _commit(connection, group, heartbeat_ms)
+        replies = _commit(connection, group, heartbeat_ms)
     except (psycopg.DataError, psycopg.IntegrityError) as error:
-        if len(group) == 1:
-            log.warning("the reports of node %d are refused: %s", group[0].node_id, error)
-            return {}
-    # One of them is at fault, such as a node that was deleted; the others must not suffer for it.
-    replies: Replies = {}
-    for each in group:
-        replies |= commit(connection, [each], heartbeat_ms)
-    return replies
+        if len(group) > 1:
+            # One of them is at fault, such as a node that was deleted; the others must not suffer for it.
+            return [commit(connection, [each], heartbeat_ms)[0] for each in group]
+        log.warning("the reports of node %d are refused: %s", group[0].node_id, error)
+        # What PostgreSQL can't read it will never read; a row that is missing may come.
+        is_final = isinstance(error, psycopg.DataError)
+        return [BadBatch("the reports can't be stored") if is_final else DatabaseAway("the node's rows were refused")]
+    return [replies.get(each.node_id, DatabaseAway("the node is gone")) for each in group]
 
 
 def _commit(connection: Connection, group: Sequence[Submission], heartbeat_ms: int) -> Replies:
@@ -142,9 +142,9 @@ def _rows(group: Iterable[Submission], moved: Places) -> Iterable[bytes]:
     """A report is live only when it is ahead of everything that the node had said before."""
     for each in group:
         before = moved.get(each.node_id)
-        if each.live is not None and before is not None and (each.run, each.seq) > before:
-            each.rows[each.live] = live(each.rows[each.live])
-    return itertools.chain.from_iterable(each.rows for each in group)
+        is_ahead = before is not None and (each.run, each.seq) > before
+        for place, row in enumerate(each.rows):
+            yield live(row) if is_ahead and place == each.live else row
 
 
 def _replies(cursor: psycopg.Cursor[Any], newest: dict[int, Submission], heartbeat_ms: int) -> Replies:

@@ -13,6 +13,7 @@ from nodes.passports.severity import Code, Finding, Severity
 
 REQUIRED_TESTS = ("memory_truth", "copy_bandwidth", "gemm", "pcie_link", "soak")
 SOAK_MS_MIN = 50_000  # less heats no card
+COVERED_PERCENT_MIN = 80  # of the memory; what a driver and a display keep is less than the rest
 DECLARED, MEASURED = "declared", "measured"
 ORDER = list(Severity)
 
@@ -27,10 +28,13 @@ def findings(row: CatalogueRow, passport: Mapping[str, Any]) -> tuple[Finding, .
 
 
 def tier(passport: Mapping[str, Any]) -> str:
-    """`measured` when every view spoke and every timed test ran; else nothing but a declaration."""
+    """`measured` when every view spoke, every timed test ran and the memory was covered; else only a declaration."""
     complete = set(VIEWS) <= set(views_of(passport)) and all(test_of(passport, name) for name in REQUIRED_TESTS)
     is_warm = (number(test_of(passport, "soak"), "elapsed_ms") or 0) >= SOAK_MS_MIN
-    return MEASURED if complete and is_warm else DECLARED
+    covered = number(test_of(passport, "memory_truth"), "covered_mib") or 0
+    total = number(passport, "views", "nvml", "memory_total_mib") or 0
+    is_covered = 0 < total * COVERED_PERCENT_MIN <= covered * 100
+    return MEASURED if complete and is_warm and is_covered else DECLARED
 
 
 def function_grade(findings: Iterable[Finding], passport: Mapping[str, Any]) -> str:

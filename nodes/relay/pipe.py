@@ -1,8 +1,9 @@
-"""Bytes between a buyer's TCP connection and a channel of the node's tunnel, with an idle limit."""
+"""Bytes between a buyer's TCP connection and a channel of the node's tunnel, with a limit to silence."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from nodes.relay.tunnels import Limits
@@ -27,21 +28,44 @@ class Sink(Protocol):
 
 
 class _Activity:
-    def __init__(self) -> None:
-        self.at = asyncio.get_running_loop().time()
+    """When something last moved, and whether the near side has said anything yet."""
+
+    def __init__(self, limits: Limits, on_word: Callable[[], None]) -> None:
+        self._limits = limits
+        self._on_word = on_word
+        self._began = self._at = asyncio.get_running_loop().time()
+        self._has_spoken = False
 
     def touch(self) -> None:
-        self.at = asyncio.get_running_loop().time()
+        self._at = asyncio.get_running_loop().time()
+
+    def speak(self) -> None:
+        if not self._has_spoken:
+            self._has_spoken = True
+            self._on_word()
+
+    @property
+    def ends_at(self) -> float:
+        idle = self._at + self._limits.idle_seconds
+        return idle if self._has_spoken else min(idle, self._began + self._limits.mute_seconds)
 
 
-async def pipe(near: tuple[Source, Sink], far: tuple[Source, Sink], limits: Limits) -> None:
-    """Copy both ways until both sides end, one breaks, or nothing moved for `idle_seconds`; closes both sinks."""
-    activity = _Activity()
+async def pipe(
+    near: tuple[Source, Sink], far: tuple[Source, Sink], limits: Limits, *, said: bytes, on_word: Callable[[], None]
+) -> None:
+    """Copy both ways until both sides end, one breaks, or there was silence for too long; closes both sinks.
+
+    `said` is what was already read of the near side; `on_word` is called when it says something for the first time.
+    """
+    activity = _Activity(limits, on_word)
+    if said:
+        activity.speak()
+        far[1].write(said)
     copies = [
-        asyncio.create_task(_copy(near[0], far[1], limits.chunk_bytes, activity)),
-        asyncio.create_task(_copy(far[0], near[1], limits.chunk_bytes, activity)),
+        asyncio.create_task(_copy(near[0], far[1], limits.chunk_bytes, activity, activity.speak)),
+        asyncio.create_task(_copy(far[0], near[1], limits.chunk_bytes, activity, activity.touch)),
     ]
-    watch = asyncio.create_task(_until_idle(activity, limits.idle_seconds))
+    watch = asyncio.create_task(_until_silent(activity))
     both = asyncio.gather(*copies)
     waits: set[asyncio.Future[Any]] = {both, watch}
     try:
@@ -54,8 +78,9 @@ async def pipe(near: tuple[Source, Sink], far: tuple[Source, Sink], limits: Limi
         far[1].close()
 
 
-async def _copy(source: Source, sink: Sink, chunk_bytes: int, activity: _Activity) -> None:
+async def _copy(source: Source, sink: Sink, chunk_bytes: int, activity: _Activity, on_data: Callable[[], None]) -> None:
     while data := await source.read(chunk_bytes):
+        on_data()
         activity.touch()
         sink.write(data)
         await sink.drain()
@@ -63,7 +88,7 @@ async def _copy(source: Source, sink: Sink, chunk_bytes: int, activity: _Activit
     sink.write_eof()
 
 
-async def _until_idle(activity: _Activity, idle_seconds: float) -> None:
+async def _until_silent(activity: _Activity) -> None:
     loop = asyncio.get_running_loop()
-    while (left := activity.at + idle_seconds - loop.time()) > 0:
+    while (left := activity.ends_at - loop.time()) > 0:
         await asyncio.sleep(left)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
+from nodes.relay.peers import Place, Standing, peer_of
 from nodes.relay.pipe import pipe
 from nodes.relay.tunnels import Limits, Tunnel, Tunnels
 
@@ -37,6 +37,8 @@ class Relay:
         self.bind_host = bind_host
         self.limits = limits
         self.connections: set[_NodeConnection] = set()
+        self.pending: set[_NodeConnection] = set()
+        self.buyers = Standing()
         self.holders: dict[int, _NodeConnection] = {}
         self._key = host_key
         self._acceptor: asyncssh.SSHAcceptor | None = None
@@ -103,10 +105,14 @@ class Relay:
             except Exception:  # the lookup's database may be away; tunnels stay up and are asked about again
                 log.exception("tunnels could not be checked")
 
-    def full(self) -> bool:
-        """Whether another connection would pass the relay's limits."""
-        pending = sum(each.tunnel is None for each in self.connections)
-        return len(self.connections) >= self.limits.tunnels or pending >= self.limits.logins_pending
+    def full(self, peer: str) -> bool:
+        """Whether another node that has yet to log in would pass the relay's limits, or those of its address."""
+        of_peer = sum(each.peer == peer for each in self.pending)
+        return (
+            len(self.connections) >= self.limits.tunnels
+            or len(self.pending) >= self.limits.logins_pending
+            or of_peer >= self.limits.logins_pending_per_address
+        )
 
     def take_port(self, port: int, connection: _NodeConnection) -> None:
         """Give a port to the newest login of its lease: an older one is a line that died without saying so."""
@@ -126,21 +132,24 @@ class _NodeConnection(asyncssh.SSHServer):
         self.relay = relay
         self.tunnel: Tunnel | None = None
         self.user = ""
-        self.open = 0
+        self.peer = ""
         self._connection: asyncssh.SSHServerConnection | None = None
         self._candidate: Tunnel | None = None
         self._listeners: dict[int, _PortListener] = {}
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        if self.relay.full():
-            log.warning("relay is full, a node is turned away")
+        self.peer = peer_of(conn.get_extra_info("peername"))
+        if self.relay.full(self.peer):
+            log.warning("relay is full, a node at %s is turned away", self.peer)
             conn.abort()
             return
         self.relay.connections.add(self)
+        self.relay.pending.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.relay.connections.discard(self)
+        self.relay.pending.discard(self)
         for listener in list(self._listeners.values()):
             listener.close()
 
@@ -157,13 +166,25 @@ class _NodeConnection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self.tunnel = self._candidate
+        self.relay.pending.discard(self)
         log.info("tunnel of lease %s is up", self.user)
 
-    def server_requested(self, listen_host: str, listen_port: int) -> Awaitable[asyncssh.SSHListener] | bool:
-        if self.tunnel is None or listen_port not in self.tunnel.ports or listen_port in self._listeners:
+    async def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
+        if not await self._may_listen(listen_port):
             log.warning("lease %s asked for port %s, which is not its own", self.user, listen_port)
             return False
-        return self._listen(listen_host, listen_port)
+        return await self._listen(listen_host, listen_port)
+
+    async def _may_listen(self, port: int) -> bool:
+        """As of now: what the lease had at its login may have gone to the next one."""
+        if self.tunnel is None or port in self._listeners:
+            return False
+        try:
+            now = await self.relay.tunnels.find(self.user)
+        except Exception:  # the lookup's database may be away; the node dials again
+            log.exception("lease %s: its ports could not be looked up", self.user)
+            return False
+        return self in self.relay.connections and now == self.tunnel and port in self.tunnel.ports
 
     def drop(self) -> None:
         """Close every listener now and hang up."""
@@ -174,9 +195,12 @@ class _NodeConnection(asyncssh.SSHServer):
 
     async def _listen(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener:
         self.relay.take_port(listen_port, self)
-        listener = _PortListener(self, listen_host, listen_port)
-        await listener.listen()
-        self._listeners[listen_port] = listener
+        listener = self._listeners[listen_port] = _PortListener(self, listen_host, listen_port)
+        try:
+            await listener.listen()
+        except BaseException:  # cancelled too: nobody else knows of its socket yet
+            listener.close()
+            raise
         return listener
 
     def closed(self, port: int) -> None:
@@ -184,33 +208,45 @@ class _NodeConnection(asyncssh.SSHServer):
         self.relay.free_port(port, self)
 
     async def buyer(self, listener: _PortListener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection of a buyer, or close it when the lease has too many."""
-        if self.open >= self.relay.limits.connections_per_lease or self._connection is None:
-            writer.close()
-            return
-        self.open += 1
+        """Carry one connection of a buyer, or close it when its lease or its address has too many."""
+        peer = peer_of(writer.get_extra_info("peername"))
+        place = Place(self.relay.buyers, self.user, peer, self.relay.limits)
         try:
-            await self._carry(self._connection, listener, reader, writer)
+            if place.is_taken and self._connection is not None:
+                await self._carry(self._connection, listener, (reader, writer), place)
         finally:
-            self.open -= 1
+            place.leave()
             writer.close()
 
     async def _carry(
         self,
         connection: asyncssh.SSHServerConnection,
         listener: _PortListener,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        place: Place,
     ) -> None:
-        origin = writer.get_extra_info("peername") or ("", 0)
+        origin = near[1].get_extra_info("peername") or ("", 0)
+        said = b"" if place.may_be_mute else await self._first_words(near[0])
+        if not said and not place.may_be_mute:
+            return
         try:
-            far: tuple[Any, Any] = await connection.open_connection(
-                listener.requested_host, listener.port, origin[0], origin[1]
-            )
-        except (asyncssh.Error, OSError) as error:
+            async with asyncio.timeout(self.relay.limits.login_seconds):
+                far: tuple[Any, Any] = await connection.open_connection(
+                    listener.requested_host, listener.port, origin[0], origin[1]
+                )
+        except (asyncssh.Error, OSError) as error:  # a TimeoutError is an OSError
             log.info("lease %s: the node does not answer on port %s: %s", self.user, listener.port, error)
             return
-        await pipe((reader, writer), far, self.relay.limits)
+        await pipe(near, far, self.relay.limits, said=said, on_word=place.speak)
+
+    async def _first_words(self, reader: asyncio.StreamReader) -> bytes:
+        """What a buyer says before the node hears of him; nothing when he is mute for too long."""
+        limits = self.relay.limits
+        try:
+            async with asyncio.timeout(limits.mute_seconds):
+                return await reader.read(limits.chunk_bytes)
+        except OSError:  # a TimeoutError is one
+            return b""
 
 
 class _PortListener(asyncssh.SSHListener):
@@ -220,14 +256,22 @@ class _PortListener(asyncssh.SSHListener):
         self.port = port
         self._owner = owner
         self._server: asyncio.Server | None = None
+        self._is_closed = False
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, self._owner.relay.bind_host, self.port)
+        host = self._owner.relay.bind_host
+        # Served in a second step: a cancel in the first one of `start_server` would leave a socket that listens.
+        self._server = await asyncio.start_server(self._accept, host, self.port, start_serving=False)
+        if self._is_closed:  # the node hung up meanwhile
+            self.close()
+        else:
+            await self._server.start_serving()
 
     def get_port(self) -> int:
         return self.port
 
     def close(self) -> None:
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
             self._server = None

@@ -15,17 +15,26 @@ class Tunnel:
 
 
 class Tunnels(Protocol):
-    """Looks up the tunnel of a lease now; asked at login and again while the tunnel stands."""
+    """Looks up the tunnel of a lease now; asked at login, for every port, and again while the tunnel stands."""
 
     async def find(self, user: str) -> Tunnel | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one lease and the whole relay may take; seconds where nothing else is said."""
+    """What one lease, one peer and the whole relay may take; seconds where nothing else is said.
+
+    A container's sshd sees all buyers at one address and serves five that have not logged in, so of those of an address
+    that say nothing fewer reach it at once.
+    """
 
     connections_per_lease: int = 64
-    logins_pending: int = 256
+    connections_per_address: int = 256
+    connections_per_lease_and_address: int = 32
+    mute_per_lease_and_address: int = 4
+    mute_seconds: float = 10.0
+    logins_pending: int = 512
+    logins_pending_per_address: int = 16
     tunnels: int = 10_000
     idle_seconds: float = 3600.0
     login_seconds: float = 20.0

@@ -10,11 +10,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from marketplace.common.errors import Conflict
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, Phase, RelayEndpoint, WorkloadSpec, decode
 from nodes.command_key import sign_command
 from nodes.models import Assignment, Card, Node, RelayPort
 from nodes.relay_keys import relay_host_key
+from nodes.services.acks import clean_acks
+from nodes.services.relay_ports import take_ports
 from nodes.states import Seen, Wanted
 
 SEEN_AFTER = {
@@ -25,13 +26,6 @@ SEEN_AFTER = {
     Phase.STOPPED: Seen.EXITED,
     Phase.FAILED: Seen.EXITED,
 }
-DETAIL_LENGTH_MAX = 500
-
-
-class NoRelayPort(Conflict):
-    """Every public port of the relay is in use."""
-
-    code = "no_relay_port"
 
 
 @transaction.atomic
@@ -43,7 +37,7 @@ def assign(*, node: Node, holder: str, cards: Iterable[Card], spec: WorkloadSpec
         holder=holder,
         running_epochs=epochs,
         epochs=epochs,
-        relay_ports=_take_ports(holder, 1 + len(spec.ports)),
+        relay_ports=take_ports(holder=holder, count=1 + len(spec.ports)),
         created_at=now,
     )
     _sign(assignment, wanted=Wanted.RUN, spec=spec)
@@ -67,8 +61,9 @@ def revoke(*, holder: str, now: datetime) -> None:
 
 @transaction.atomic
 def record_acks(*, node: Node, acks: Iterable[Ack], now: datetime) -> None:
-    """Note what the node says of its assignments. Repeated, older and foreign acks change nothing."""
-    for ack in sorted(acks, key=lambda each: (each.assignment, each.run, each.seq)):
+    """Note what the node says of its assignments. Bad, repeated, older and foreign acks change nothing."""
+    usable = clean_acks(acks, sender=node.public_id)
+    for ack in sorted(usable, key=lambda each: (each.assignment, each.run, each.seq)):
         assignment = Assignment.objects.select_for_update().filter(node=node, public_id=ack.assignment).first()
         if assignment is None or (ack.run, ack.seq) <= (assignment.ack_run, assignment.ack_seq):
             continue
@@ -101,23 +96,32 @@ def forget_ports(*, holder: str) -> None:
 
 def _apply(assignment: Assignment, ack: Ack, now: datetime) -> None:
     seen = SEEN_AFTER[ack.phase]
+    if assignment.seen == Seen.EXITED:  # a container never comes back under the same assignment
+        assignment.memory_at_baseline = _baseline_after_end(assignment, ack)
+        return
     assignment.ack_run, assignment.ack_seq = ack.run, ack.seq
     assignment.progress_percent = ack.progress_percent
     if ack.memory_at_baseline is not None:
         assignment.memory_at_baseline = ack.memory_at_baseline
-    if assignment.seen == Seen.EXITED:
-        return  # a container never comes back under the same assignment
     assignment.seen = seen
     assignment.reason = str(ack.reason or "")
-    assignment.detail = (ack.detail or "")[:DETAIL_LENGTH_MAX]
+    assignment.detail = ack.detail or ""
     if seen == Seen.RUNNING:
         if ack.gpus_seen and set(ack.gpus_seen) != set(assignment.epochs):
             assignment.reason, assignment.detail = FailureReason.GPU_NOT_VISIBLE, "other GPUs than those of the lease"
         assignment.running_at = assignment.running_at or now
-        assignment.ssh_user = (ack.ssh_user or "")[:32]
-        assignment.ssh_host_key = (ack.ssh_host_key or "")[:800]
+        assignment.ssh_user = ack.ssh_user or ""
+        assignment.ssh_host_key = ack.ssh_host_key or ""
     if seen == Seen.EXITED:
         assignment.stopped_at = now
+
+
+def _baseline_after_end(assignment: Assignment, ack: Ack) -> bool | None:
+    """Memory that was not back at the end may come back later; that the lease "was never here" takes no end back."""
+    before = assignment.memory_at_baseline
+    is_later = ack.run == assignment.ack_run and SEEN_AFTER[ack.phase] == Seen.EXITED
+    is_of_this_end = before is None or str(ack.reason or "") == assignment.reason
+    return True if ack.memory_at_baseline is True and is_later and is_of_this_end else before
 
 
 def _raised_epochs(cards: Iterable[Card]) -> dict[str, int]:
@@ -126,15 +130,6 @@ def _raised_epochs(cards: Iterable[Card]) -> dict[str, int]:
     epochs = {card.uuid: card.epoch + 1 for card in locked}
     Card.objects.filter(pk__in=keys).update(epoch=F("epoch") + 1)
     return epochs
-
-
-def _take_ports(holder: str, count: int) -> list[int]:
-    free = RelayPort.objects.select_for_update(skip_locked=True).filter(holder="").order_by("port")
-    ports = list(free.values_list("port", flat=True)[:count])
-    if len(ports) < count:
-        raise NoRelayPort("every public port of the relay is in use")
-    RelayPort.objects.filter(port__in=ports).update(holder=holder)
-    return ports
 
 
 def _sign(assignment: Assignment, *, wanted: Wanted, spec: WorkloadSpec | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from marketplace.common.errors import Conflict
@@ -33,10 +33,27 @@ def change_node(*, node: Node, changes: dict[str, Any], actor: str, now: datetim
     transaction.on_commit(lambda: ring("supply"))
 
 
+def keep_online(node: Node) -> bool:
+    """Whether the node is online; then nobody can retire it before the caller's transaction ends.
+
+    A key share: what the agent's reports write of the node need not wait for a round, nor the round for them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM nodes_node WHERE id = %s FOR KEY SHARE", [node.pk])
+        row = cursor.fetchone()
+    return row is not None and row[0] == NodeState.ONLINE
+
+
 @transaction.atomic
 def retire_node(*, node: Node, actor: str, now: datetime) -> None:
-    """End a node for good: its bearer stops working. Conflict while a card of it is leased now or later, or sold."""
+    """End a node for good: its bearer stops working. Conflict while a card of it is leased now or later, or sold.
+
+    The matcher holds a key share of the node (`keep_online`) while it claims cards, so this waits for its round and
+    sees its claims.
+    """
+    locked = Node.objects.select_for_update(no_key=False, of=("self",)).get(pk=node.pk)
     lasting = Q(period__upper_inf=True) | Q(period__endswith__gt=now)
     if Claim.objects.filter(lasting, card__node=node).exists():
         raise Conflict("cards of this node are promised to others", code="cards_claimed")
-    transition(node, NodeState.RETIRED, now=now, actor=actor)
+    transition(locked, NodeState.RETIRED, now=now, actor=actor)
+    node.refresh_from_db(fields=["state"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +23,19 @@ from nodes.services.transfers import arrives
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
-MEMORY_MIB_MAX = 2**24
 TEXT_LENGTH_MAX = 200
+# The most that any host may say; far above what is sold, and small enough for a 32-bit integer of PostgreSQL.
+HOST_MOST = {"cpu_count": 2**16, "memory_mib": 2**30, "disk_free_gib": 2**30}
+CARD_MOST = {
+    "index": 2**10,
+    "memory_total_mib": 2**24,
+    "memory_reserved_mib": 2**24,
+    "bar1_total_mib": 2**24,
+    "minor_number": 2**20,
+    "power_limit_w": 100_000,
+    "pcie_generation_max": 100,
+    "pcie_width_max": 1024,
+}
 NOT_REPORTED = 2**15 - 1
 RUNTIMES = frozenset({"docker", "podman", "process", "none"})
 
@@ -39,7 +51,9 @@ def record_inventory(*, node_public_id: str, inventory: Inventory, now: datetime
 
 def checked_inventory(inventory: Inventory) -> Inventory:
     """The inventory, or Invalid with every value that no host can have."""
-    wrong = [*_wrong_texts(dataclasses.asdict(inventory), "/inventory"), *_wrong_cards(inventory.cards)]
+    said = dataclasses.asdict(inventory)
+    numbers = _wrong_numbers(said, HOST_MOST, "/inventory")
+    wrong = [*_wrong_texts(said, "/inventory"), *numbers, *_wrong_cards(inventory.cards)]
     if not inventory.hostname.strip():
         wrong.append(FieldError("/inventory/hostname", "blank", "a host has a name"))
     if inventory.runtime not in RUNTIMES:
@@ -150,11 +164,18 @@ def _wrong_cards(cards: list[CardIdentity]) -> list[FieldError]:
         where = f"/inventory/cards/{number}"
         if not UUID.fullmatch(card.uuid):
             wrong.append(FieldError(f"{where}/uuid", "invalid", "NVML's UUID, such as GPU-6f2c…"))
-        if not 0 <= card.memory_total_mib <= MEMORY_MIB_MAX:
-            wrong.append(FieldError(f"{where}/memory_total_mib", "invalid", f"0 to {MEMORY_MIB_MAX}"))
+        wrong += _wrong_numbers(dataclasses.asdict(card), CARD_MOST, where)
     if len({card.uuid for card in cards}) < len(cards):
         wrong.append(FieldError("/inventory/cards", "repeated", "one card can't be there twice"))
     return wrong
+
+
+def _wrong_numbers(said: Mapping[str, Any], most: Mapping[str, int], where: str) -> list[FieldError]:
+    return [
+        FieldError(f"{where}/{name}", "invalid", f"0 to {limit}")
+        for name, limit in most.items()
+        if said[name] is not None and not 0 <= said[name] <= limit
+    ]
 
 
 def _wrong_texts(value: Any, where: str) -> list[FieldError]:
@@ -162,9 +183,6 @@ def _wrong_texts(value: Any, where: str) -> list[FieldError]:
     if isinstance(value, str):
         is_wrong = len(value) > TEXT_LENGTH_MAX or "\0" in value or not value.isprintable()
         return [FieldError(where, "invalid", f"at most {TEXT_LENGTH_MAX} printable characters")] if is_wrong else []
-    if isinstance(value, int):
-        too_large = abs(value) >= 2**53
-        return [FieldError(where, "invalid", "the number is too large")] if too_large else []
     if isinstance(value, dict):
         return [error for key, each in value.items() for error in _wrong_texts(each, f"{where}/{key}")]
     if isinstance(value, list):

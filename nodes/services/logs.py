@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from nodes.agent.protocol import LOG_LENGTH_MAX, LogTail
 from nodes.models import Assignment, AssignmentLog, Node
+from nodes.services.acks import ASSIGNMENT
+
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # what JSON carries and PostgreSQL does not
 
 
 def record_log(*, node: Node, tail: LogTail, now: datetime) -> None:
     """Keep it in place of the one before. Of an assignment that is not this node's nothing is kept."""
-    assignment = Assignment.objects.filter(node=node, public_id=tail.assignment[:32]).first()
+    if not ASSIGNMENT.fullmatch(tail.assignment):
+        return
+    assignment = Assignment.objects.filter(node=node, public_id=tail.assignment).first()
     if assignment is None:
         return
-    text = tail.text.replace("\0", "\N{REPLACEMENT CHARACTER}")[-LOG_LENGTH_MAX:]
+    text = NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", tail.text)[-LOG_LENGTH_MAX:]
     AssignmentLog.objects.update_or_create(assignment=assignment, defaults={"text": text, "at": now})
 
 

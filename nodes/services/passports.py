@@ -31,9 +31,19 @@ from nodes.agent.passport import (
     parse_canonical,
 )
 from nodes.agent.protocol import ProtocolError, decode, encode
-from nodes.models import Card, Claim, Node, Passport
+from nodes.models import Card, Claim, ConflictEvidence, IdentityConflict, Node, Passport
 from nodes.passport_key import is_ours, is_signed_by, market_signature, short_code
-from nodes.passports.findings import DECLARED, MEASURED, REQUIRED_TESTS, Finding, findings, function_grade, tier
+from nodes.passports.findings import (
+    DECLARED,
+    MEASURED,
+    REQUIRED_TESTS,
+    Code,
+    Finding,
+    Severity,
+    findings,
+    function_grade,
+    tier,
+)
 from nodes.passports.reading import number, part, test_of, text
 from nodes.selectors import catalogue_row
 from nodes.services.passport_history import instant, lease_history
@@ -49,7 +59,12 @@ class Verdict:
 
     tier: str
     function_grade: str
-    findings: tuple[Finding, ...]
+    findings_json: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, passport: Passport) -> Verdict:
+        """What was made of a passport that is recorded."""
+        return cls(passport.tier, passport.function_grade, passport.findings)
 
 
 @transaction.atomic
@@ -60,10 +75,10 @@ def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> 
     """
     if request.role not in ROLES or len(request.subject) > SUBJECT_LENGTH_MAX or not request.subject.isprintable():
         raise Invalid(f"a role is {', '.join(ROLES)}, a subject has at most {SUBJECT_LENGTH_MAX} characters")
-    card = Card.objects.filter(uuid=request.uuid[:64], node=node).first()
-    if card is None:
+    card = Card.objects.filter(uuid=request.uuid[:64]).first()
+    if card is None or (card.node_id != node.pk and _conflict(card, node) is None):
         raise NotFound("this card is not in the node's inventory")
-    if Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__contains=now).exists():
+    if card.node_id == node.pk and Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__contains=now).exists():
         raise Conflict("this card is leased: measure it when the lease has ended", code="card_leased")
     last = Passport.objects.filter(card=card).order_by("-seq").first()
     challenge = Challenge(
@@ -82,6 +97,30 @@ def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> 
 
 
 @transaction.atomic
+def take_answer(*, node: Node, post: PassportPost, now: datetime) -> Passport | ConflictEvidence:
+    """A passport of the node that holds the card; of a newcomer with its UUID nothing but evidence for the operator."""
+    challenge = _our_challenge(node, post.challenge)
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("gpu_model")
+        .filter(uuid=challenge.uuid)
+        .first()
+    )
+    conflict = _conflict(card, node) if card else None
+    if card is None or card.node_id == node.pk or conflict is None:
+        passport = record_passport(node=node, post=post, now=now)
+        for each in IdentityConflict.objects.filter(card=passport.card, resolved_at=None):
+            _add_evidence(each, node, challenge, post, Verdict.of(passport), now)
+        return passport
+    body = _signed_body(node, post, challenge)
+    if ConflictEvidence.objects.filter(conflict=conflict, nonce=challenge.nonce).exists():
+        raise Conflict("this challenge was answered before", code="passport_replayed")
+    _check_time(challenge, now)
+    _check_pace(body, challenge, now)
+    return _add_evidence(conflict, node, challenge, post, judge(card, body), now)
+
+
+@transaction.atomic
 def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passport:
     """Write a passport into its card's chain, countersigned.
 
@@ -90,7 +129,12 @@ def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passpor
     """
     challenge = _our_challenge(node, post.challenge)
     body = _signed_body(node, post, challenge)
-    card = Card.objects.select_for_update(of=("self",)).select_related("gpu_model").filter(uuid=challenge.uuid).first()
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("gpu_model")
+        .filter(uuid=challenge.uuid)
+        .first()
+    )
     if card is None or card.node_id != node.pk:
         raise NotFound("this card is not in the node's inventory")
     last = Passport.objects.filter(card=card).order_by("-seq").first()
@@ -113,11 +157,10 @@ def judge(card: Card, body: dict[str, Any]) -> Verdict:
     """Findings and grade of a body, against the catalogue's row and what the node's inventory says of the card."""
     known = {name: card.identity[name] for name in ("uuid", "name", "vbios", "compute_capability", "pci_device_id",
              "pci_subsystem_id") if card.identity.get(name)}  # fmt: skip
-    compared = body | {"views": {**part(body, "views"), "inventory": known}}
+    found = findings(catalogue_row(card.gpu_model), body | {"views": {**part(body, "views"), "inventory": known}})
     if settings.SIMULATED_CARDS_COUNT:
-        compared["agent"] = {**part(body, "agent"), "simulated": False}
-    found = findings(catalogue_row(card.gpu_model), compared)
-    return Verdict(tier(body), function_grade(found, body), found)
+        found = tuple(Finding(each.code, Severity.NOTE) if each.code is Code.SIMULATED else each for each in found)
+    return Verdict(tier(body), function_grade(found, body), [each.json() for each in found])
 
 
 def _our_challenge(node: Node, signed: SignedChallenge) -> Challenge:
@@ -154,10 +197,35 @@ def _signed_body(node: Node, post: PassportPost, challenge: Challenge) -> dict[s
 def _check_turn(challenge: Challenge, last: Passport | None, now: datetime) -> None:
     if used := Passport.objects.filter(nonce=challenge.nonce).first():
         raise Conflict(f"this challenge was answered before, by {used.public_id}", code="passport_replayed")
-    if datetime.fromisoformat(challenge.expires_at) <= now:
-        raise Conflict("the challenge has expired: ask for another and measure again", code="passport_expired")
+    _check_time(challenge, now)
     if (challenge.seq, challenge.prev_sha256) != (last.seq + 1 if last else 1, last.sha256 if last else ""):
         raise Conflict("another passport of this card was recorded since: measure again", code="passport_out_of_order")
+
+
+def _check_time(challenge: Challenge, now: datetime) -> None:
+    if datetime.fromisoformat(challenge.expires_at) <= now:
+        raise Conflict("the challenge has expired: ask for another and measure again", code="passport_expired")
+
+
+def _conflict(card: Card, node: Node) -> IdentityConflict | None:
+    return IdentityConflict.objects.filter(card=card, newcomer=node, resolved_at=None).first()
+
+
+def _add_evidence(
+    conflict: IdentityConflict, node: Node, challenge: Challenge, post: PassportPost, verdict: Verdict, now: datetime
+) -> ConflictEvidence:
+    return ConflictEvidence.objects.create(
+        conflict=conflict,
+        node=node,
+        nonce=challenge.nonce,
+        body=post.body,
+        node_signature=post.signature,
+        tier=verdict.tier,
+        function_grade=verdict.function_grade,
+        findings=verdict.findings_json,
+        asked_at=datetime.fromisoformat(challenge.issued_at),
+        answered_at=now,
+    )
 
 
 def _check_pace(body: dict[str, Any], challenge: Challenge, now: datetime) -> None:
@@ -190,7 +258,7 @@ def _written(
         node_signature=post.signature,
         tier=verdict.tier,
         function_grade=verdict.function_grade,
-        findings=[each.json() for each in verdict.findings],
+        findings=verdict.findings_json,
         measured_at=datetime.fromisoformat(challenge.issued_at),
         expires_at=now + timedelta(days=settings.PASSPORT_DAYS),
         recorded_at=now,

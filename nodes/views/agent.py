@@ -16,8 +16,9 @@ from marketplace.common.addresses import client_address
 from marketplace.common.errors import Invalid
 from marketplace.common.rate import EnrolBucket
 from nodes.agent import protocol
-from nodes.agent.protocol import AckBatch, EnrolRequest, Inventory, LogTail, ProtocolError
+from nodes.agent.protocol import EnrolRequest, Inventory, LogTail, ProtocolError
 from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
+from nodes.services.acks import read_acks
 from nodes.services.assignments import record_acks
 from nodes.services.enrolment import enrol
 from nodes.services.inventory import record_inventory
@@ -61,8 +62,9 @@ class AcksView(APIView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        batch = decoded(AckBatch, limited_body(request))
-        record_acks(node=node_of(request), acks=batch.acks, now=clock.now())
+        node = node_of(request)
+        acks = read_acks(limited_body(request), sender=node.public_id)
+        record_acks(node=node, acks=acks, now=clock.now())
         return Response(status=204)
 
 

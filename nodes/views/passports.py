@@ -17,6 +17,7 @@ from marketplace.common.api import parse
 from nodes.agent import protocol
 from nodes.agent.passport import ChallengeRequest, PassportPost, PassportReply
 from nodes.authentication import IsNode, NodeSignature, limited_body, node_of
+from nodes.models import Passport
 from nodes.passport_key import passport_key, passport_public_key
 from nodes.passports.verify import check_file, is_genuine
 from nodes.selectors import card_of_firm, latest_passport, passport_named, passport_of
@@ -29,7 +30,7 @@ from nodes.serializers import (
     card_passport_json,
     passport_json,
 )
-from nodes.services.passports import issue_challenge, record_passport
+from nodes.services.passports import issue_challenge, take_answer
 from nodes.views.agent import decoded
 
 
@@ -55,15 +56,16 @@ class PassportPostView(APIView):
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
         post = decoded(PassportPost, limited_body(request))
-        passport = record_passport(node=node_of(request), post=post, now=clock.now())
+        answer = take_answer(node=node_of(request), post=post, now=clock.now())
+        passport = answer if isinstance(answer, Passport) else None
         reply = PassportReply(
-            id=passport.public_id,
-            tier=passport.tier,
-            function_grade=passport.function_grade,
-            findings=[f"{each['code']} ({each['severity']})" for each in passport.findings],
-            sha256=passport.sha256,
-            expires_at=passport.expires_at.isoformat(),
-            url=f"{settings.PUBLIC_URL}/passports/{passport.public_id}/",
+            id=passport.public_id if passport else "evidence for an operator, no passport",
+            tier=answer.tier,
+            function_grade=answer.function_grade,
+            findings=[f"{each['code']} ({each['severity']})" for each in answer.findings],
+            sha256=passport.sha256 if passport else "",
+            expires_at=passport.expires_at.isoformat() if passport else "",
+            url=f"{settings.PUBLIC_URL}/passports/{passport.public_id}/" if passport else "",
         )
         return Response(json.loads(protocol.encode(reply)), status=201)
 

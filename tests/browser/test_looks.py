@@ -44,6 +44,8 @@ def pages_of(who, scene):
             "statement": "/wallet/statement/",
             "keys": "/account/keys/",
             "members": "/account/members/",
+            "invitations": "/account/invitations/",
+            "password": "/account/password/",
             "missing": "/leases/lse_0000000000000000/",
         },
         "alice": {

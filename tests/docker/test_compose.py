@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from django.conf import settings
 
 from marketplace.demo.place import Place
 from marketplace.demo.postgres import ROLES_SQL
 from marketplace.demo.table import server_processes
+from nodes.agent.workloads.bundle import PACKAGES
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
@@ -46,17 +48,61 @@ def test_only_the_migration_may_act_as_the_owner_of_the_tables(name: str) -> Non
     assert "fallow_owner" in SERVICES["migrate"]["environment"]["DATABASE_OWNER_URL"]
 
 
+def dockerfile(name: str) -> str:
+    return (DOCKER / f"{name}.Dockerfile").read_text()
+
+
 @pytest.mark.parametrize("name", ["server", "agent"])
-def test_an_image_has_a_pinned_base_that_can_be_replaced_and_no_root(name: str) -> None:
-    text = (DOCKER / f"{name}.Dockerfile").read_text()
+def test_an_image_has_a_pinned_base_that_can_be_replaced(name: str) -> None:
+    text = dockerfile(name)
     assert re.search(r"^ARG BASE=\S+:\d+\.\d+\.\d+-", text, re.MULTILINE)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
-    assert re.findall(r"^USER (\d+):\d+", text, re.MULTILINE)[-1:] not in ([], ["0"])
+
+
+def test_the_server_is_not_root() -> None:
+    assert re.findall(r"^USER (\d+):\d+", dockerfile("server"), re.MULTILINE)[-1:] not in ([], ["0"])
+
+
+def test_the_server_image_keeps_every_app_of_the_settings() -> None:
+    removed = {
+        path.replace("/", ".") for path in re.findall(r"\b(?:marketplace|listings|nodes)[\w/]*", dockerfile("server"))
+    }
+    assert not removed & set(settings.INSTALLED_APPS)
+
+
+def test_the_agents_image_has_every_package_that_a_lease_needs_and_says_how_it_is() -> None:
+    installed = set(re.findall(r"[a-z][a-z-]+", dockerfile("agent").partition("--no-install-recommends")[2]))
+    assert {*PACKAGES.split(), "nftables"} <= installed
+    assert re.search(r"^HEALTHCHECK ", dockerfile("agent"), re.MULTILINE)
+
+
+def test_the_agent_is_root_with_two_capabilities_and_the_readme_says_which() -> None:
+    assert re.findall(r"^USER (\S+)", dockerfile("agent"), re.MULTILINE) == ["0:0"]
+    command = (DOCKER / "README.md").read_text().partition("docker run --detach --name fallow-agent")[2]
+    command = command.partition("```")[0]
+    assert re.findall(r"--cap-(\w+) (\w+)", command) == [
+        ("drop", "ALL"),
+        ("add", "NET_ADMIN"),
+        ("add", "DAC_READ_SEARCH"),
+    ]
+    for needed in (
+        "--pid host",
+        "--network host",
+        "/var/run/docker.sock",
+        "/var/lib/fallow-agent:/var/lib/fallow-agent",
+    ):
+        assert needed in command
 
 
 @pytest.mark.parametrize("service", ["postgres", "redis"])
 def test_a_foreign_image_is_pinned_and_can_be_replaced(service: str) -> None:
     assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-\S+:\d+\.\d+(\.\d+)?-\w+\}", SERVICES[service]["image"])
+
+
+def test_the_worker_probes_leases_at_the_relays_own_container() -> None:
+    probed = SERVICES["worker"]["environment"]["RELAY_PROBE_HOST"]
+    assert probed == "relay"
+    assert SERVICES[probed]["environment"]["RELAY_BIND"] == "0.0.0.0"
 
 
 def test_no_password_has_a_default() -> None:

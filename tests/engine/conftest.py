@@ -29,6 +29,7 @@ from tests.nodes.relay.conftest import RunningRelay, echo, free_port, limits, re
 __all__ = ["echo", "limits", "relay"]
 
 IMAGE = "localhost/fallow-busybox:1"
+VOLUME_IMAGE = "localhost/fallow-volume:1"
 PROGRAMS = ["podman", "runc", "conmon", "nft", "ip", "dropbear", "rsync", "scp", "sftp"]
 CDI_FILE = Path("/var/run/cdi/fallow-tests.json")
 GPUS = {
@@ -49,6 +50,7 @@ class PodmanEngine:
     socket: Path
     env: dict[str, str]
     registry: str
+    closed: set[str]  # names of which the registry says "unauthorized"
     proc_driver: Path
 
 
@@ -72,7 +74,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanEngine]:
             pytest.skip(
                 f"a container engine: podman does not start here: {(folder / 'service.log').read_text()[-300:]}"
             )
-        yield PodmanEngine(folder / "podman.sock", env, registry.address, _write_proc_driver(folder))
+        yield PodmanEngine(folder / "podman.sock", env, registry.address, registry.closed, _write_proc_driver(folder))
     finally:
         subprocess.run(["podman", "rm", "-af", "-t", "0"], env=env, capture_output=True, check=False)
         service.terminate()
@@ -120,8 +122,13 @@ def _import_busybox(folder: Path, env: dict[str, str]) -> None:
         archive.add(root, arcname=".")
     command = ["podman", "import", "-q", "--change", "ENV FROM_IMAGE=kept", str(folder / "image.tar"), IMAGE]
     subprocess.run(command, env=env, check=True, capture_output=True)
-    command = ["podman", "save", "-q", "--format", "docker-dir", "-o", str(folder / "served"), IMAGE]
-    subprocess.run(command, env=env, check=True, capture_output=True)
+    served = "localhost/fallow-served:1"  # another image, which the registry has and the host has not
+    for words in (
+        ["import", "-q", "--change", "ENV FROM_IMAGE=served", str(folder / "image.tar"), served],
+        ["save", "-q", "--format", "docker-dir", "-o", str(folder / "served"), served],
+        ["rmi", served],
+    ):
+        subprocess.run(["podman", *words], env=env, check=True, capture_output=True)
 
 
 def _write_cdi() -> None:
@@ -164,10 +171,11 @@ def answers(path: Path) -> bool:
 
 
 class _Registry:
-    """A registry with one image, `public/box:1`; nobody may see what is below /secret/, all else is unknown."""
+    """A registry with one image, `public/box:1`; nobody may see /secret/ or what is closed, all else is unknown."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.closed: set[str] = set()
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -192,7 +200,7 @@ class _Registry:
     def answer(self, path: str) -> tuple[int, str, bytes]:
         if path == "/v2/":
             return 200, "application/json", b"{}"
-        if "/secret/" in path:
+        if "/secret/" in path or any(f"/{name}/" in path for name in self.closed):
             return 401, "application/json", b'{"errors": [{"code": "UNAUTHORIZED", "message": "unauthorized"}]}'
         if path == "/v2/public/box/manifests/1":
             kind = "application/vnd.docker.distribution.manifest.v2+json"
@@ -207,6 +215,16 @@ class _Registry:
         self._server.server_close()
 
 
+def config_of(folder: Path, socket_path: Path) -> Config:
+    """An agent's settings on an engine; busybox is an image that no registry has."""
+    return Config(
+        state_dir=folder / "state",
+        config_dir=folder / "etc",
+        engine_socket=socket_path,
+        local_images=frozenset([IMAGE, VOLUME_IMAGE]),
+    )
+
+
 OpenHost = Callable[..., LeaseManager]
 KilledAgent = Callable[[AssignmentCommand], Ack]
 
@@ -215,7 +233,9 @@ KilledAgent = Callable[[AssignmentCommand], Ack]
 def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iterator[OpenHost]:
     """Opens the host's leases as an agent does at its start; whatever is left at the end is stopped."""
     managers: list[LeaseManager] = []
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=engine.socket)
+    link = tmp_path / "engine"
+    link.symlink_to(engine.socket)
+    config = config_of(tmp_path, link)
 
     def start() -> LeaseManager:
         seed = relay.node_key.seed
@@ -232,6 +252,8 @@ def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iter
         return manager
 
     yield start
+    if not link.exists():
+        link.symlink_to(engine.socket)
     for each in managers:
         each.stop_all(FailureReason.OWNER_STOPPED)
     wait_until(lambda: not any(each.statuses() for each in managers), "the leases to end", 60)
@@ -240,7 +262,7 @@ def open_host(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> Iter
 @pytest.fixture
 def killed_agent(engine: PodmanEngine, relay: RunningRelay, tmp_path: Path) -> KilledAgent:
     """Runs an agent on the state of `open_host` until its lease runs, then kills it with -9; returns that ack."""
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=engine.socket)
+    config = config_of(tmp_path, engine.socket)
     return lambda command: run_and_kill(config, relay.node_key.seed, command, proc_driver=engine.proc_driver)
 
 
@@ -262,7 +284,10 @@ print("ready", flush=True)
 
 @dataclass(frozen=True)
 class World:
-    """Addresses beyond the host: a public one and those that a lease must not reach; `host` is the host itself."""
+    """Addresses beyond the host: a public one and those that a lease must not reach; `host` is the host itself.
+
+    The first of `private` is a neighbour with a public address.
+    """
 
     public: str
     private: tuple[str, ...]
@@ -272,19 +297,21 @@ class World:
 @pytest.fixture
 def world(engine: PodmanEngine) -> Iterator[World]:
     """A network namespace that plays the internet, the owner's LAN and the cloud's metadata service."""
-    public, private = "11.22.33.44", ("192.168.77.2", "10.77.0.2", "100.64.7.2", "169.254.169.254")
+    public, neighbour = "11.22.33.44", "11.22.44.2"
+    private = ("192.168.77.2", "10.77.0.2", "100.64.7.2", "169.254.169.254", "168.63.129.16")
     ip = ["ip"]
     steps = [
         "netns add fallow-world",
         "link add fw-host type veth peer name fw-world netns fallow-world",
-        "addr add 11.22.33.1/24 dev fw-host",
+        "addr add 11.22.44.1/24 dev fw-host",
         "link set fw-host up",
         "-n fallow-world link set lo up",
-        f"-n fallow-world addr add {public}/24 dev fw-world",
+        f"-n fallow-world addr add {neighbour}/24 dev fw-world",
+        f"-n fallow-world addr add {public}/32 dev fw-world",
         *(f"-n fallow-world addr add {each}/32 dev fw-world" for each in private),
         "-n fallow-world link set fw-world up",
-        "-n fallow-world route add default via 11.22.33.1",
-        *(f"route add {each}/32 via {public}" for each in private),
+        "-n fallow-world route add default via 11.22.44.1",
+        *(f"route add {each}/32 via {neighbour}" for each in (public, *private)),
     ]
     try:
         for step in steps:
@@ -296,6 +323,6 @@ def world(engine: PodmanEngine) -> Iterator[World]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as listener, socket.create_server(("", 0)) as on_host:
         assert listener.stdout is not None
         assert listener.stdout.readline() == b"ready\n"
-        yield World(public, private, ("11.22.33.1", on_host.getsockname()[1]))
+        yield World(public, (neighbour, *private), ("11.22.44.1", on_host.getsockname()[1]))
         listener.kill()
     subprocess.run(["ip", "netns", "del", "fallow-world"], check=True)

@@ -7,15 +7,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine
-from tests.engine.conftest import GPUS, IMAGE, PodmanEngine, answers
+from tests.engine.conftest import GPUS, IMAGE, VOLUME_IMAGE, PodmanEngine, answers, config_of
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
 from tests.nodes.relay.conftest import RunningRelay, wait_until
 
@@ -76,7 +76,7 @@ def _import_image(folder: Path, engine: PodmanEngine) -> None:
 def test_a_lease_on_dockerd_has_its_cards_its_limits_and_its_buyer(
     docker_socket: Path, engine: PodmanEngine, relay: RunningRelay, tmp_path: Path
 ) -> None:
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    config = config_of(tmp_path, docker_socket)
     seed = relay.node_key.seed
     manager = open_workloads(config, lambda: None, node_seed=lambda: seed, proc_driver=engine.proc_driver)
     assert manager.runtime == "docker"
@@ -100,10 +100,32 @@ def test_a_lease_on_dockerd_has_its_cards_its_limits_and_its_buyer(
     assert not [each for each in Engine(docker_socket).get("/networks") if "fallow" in each["Name"]]
 
 
+def test_what_is_written_into_a_volume_of_the_image_counts_on_dockerd(
+    docker_socket: Path, engine: PodmanEngine, tmp_path: Path
+) -> None:
+    docker = ["docker", "-H", f"unix://{docker_socket}"]
+    made = subprocess.run([*docker, "create", IMAGE, "true"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*docker, "commit", "--change", "VOLUME /data", made, VOLUME_IMAGE], check=True, capture_output=True)
+    subprocess.run([*docker, "rm", made], check=True, capture_output=True)
+    config = config_of(tmp_path, docker_socket)
+    manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    object.__setattr__(manager._host, "settings", replace(manager._host.settings, disk_check_seconds=0.5))
+    script = "dd if=/dev/zero of=/data/big bs=1M count=8; sleep 100"
+    spec = WorkloadSpec(
+        VOLUME_IMAGE, Buyer(tmp_path / "buyer").key.public_line, disk_gib=0, command=["sh", "-c", script]
+    )
+    manager.apply(run_command(spec, gpus=(GPUS[1],)))
+    acks = Acks(manager)
+    wait_until(lambda: Phase.FAILED in acks.phases(), "the end", 60)
+    assert acks.all[-1].reason is FailureReason.WORKLOAD_EXITED
+    assert "MiB written" in (acks.all[-1].detail or "")
+    wait_until(lambda: not manager.statuses(), "the lease to end", 60)
+
+
 def test_a_missing_image_on_dockerd_is_the_buyers_reason(
     docker_socket: Path, engine: PodmanEngine, tmp_path: Path
 ) -> None:
-    config = Config(state_dir=tmp_path / "state", config_dir=tmp_path / "etc", engine_socket=docker_socket)
+    config = config_of(tmp_path, docker_socket)
     manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
     buyer = Buyer(tmp_path / "buyer")
     image = f"{engine.registry}/nobody/nothing:1"

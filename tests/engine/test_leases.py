@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
+from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.engine import Engine
+from nodes.agent.workloads.manager import LeaseManager
 from nodes.agent.workloads.runtime import LEASE_LABEL
+from nodes.agent.workloads.shares import host_size, share_of
 from nodes.relay.probe import probe_now
-from tests.engine.conftest import GPUS, IMAGE, KilledAgent, OpenHost, PodmanEngine, World
+from tests.engine.conftest import GPUS, IMAGE, VOLUME_IMAGE, OpenHost, PodmanEngine, World, config_of
 from tests.nodes.agent.workloads.host import Acks, Buyer, run_command
 from tests.nodes.relay.conftest import RunningRelay, free_port, wait_until
 
@@ -125,6 +130,18 @@ def test_the_limits_stand_in_the_cgroup_and_in_the_process(
     assert manager.is_lease_pid(pid)
 
 
+def test_a_lease_without_limits_of_its_own_gets_its_cards_share_of_the_host(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    pid = int(podman(engine, "inspect", "-f", "{{.State.Pid}}", only_container(engine)))
+    share = share_of(host_size(), 1, len(GPUS))
+    assert _cgroup(pid, "memory", "memory.limit_in_bytes", "memory.max") == str(share.memory_mib * 1024**2)
+    assert _cgroup(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == str(share.cpu_millis * 100)
+
+
 def _cgroup(pid: int, controller: str, version_1: str, version_2: str) -> str:
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
@@ -157,6 +174,19 @@ def test_a_lease_reaches_the_internet_but_neither_private_ranges_nor_the_host_no
     assert not reaches(gateway, world.host[1])
 
 
+def test_a_firewall_that_something_took_away_is_loaded_again(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    eager = replace(manager._host.settings, watch_seconds=0.05, firewall_check_seconds=0.0)
+    object.__setattr__(manager._host, "settings", eager)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    subprocess.run(["nft", "delete", "table", "inet", "fallow"], check=True)
+    listed = ["nft", "list", "table", "inet", "fallow"]
+    wait_until(lambda: subprocess.run(listed, capture_output=True, check=False).returncode == 0, "the rules")
+
+
 def test_two_leases_do_not_reach_each_other(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> None:
     manager = open_host()
     acks = Acks(manager)
@@ -182,9 +212,81 @@ def test_an_image_is_pulled_from_its_registry_with_progress(
     assert shown[-1] == 100
 
 
+def images_here(engine: PodmanEngine) -> str:
+    return podman(engine, "images", "--format", "{{.Repository}}:{{.Tag}}")
+
+
+@pytest.fixture
+def pulled(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> Iterator[LeaseManager]:
+    """A host on which a lease has run from an image of the registry's."""
+    manager = open_host()
+    command = run_command(spec_of(buyer, image=f"{engine.registry}/public/box:1"), gpus=(GPU,))
+    manager.apply(command)
+    acks = Acks(manager)
+    acks.wait(Phase.RUNNING)
+    manager.apply(replace(command, wanted="stop"))
+    acks.wait(Phase.STOPPED)
+    wait_until(lambda: manager.statuses() == [], "the lease to end", 30)
+    assert f"{engine.registry}/public/box:1" in images_here(engine)
+    yield manager
+    engine.closed.clear()
+    podman(engine, "rmi", "-f", "-i", f"{engine.registry}/public/box:1")
+
+
+def test_an_image_that_lies_here_is_not_anybodys(engine: PodmanEngine, pulled: LeaseManager, buyer: Buyer) -> None:
+    engine.closed.add("public/box")
+    spec = spec_of(buyer, image=f"{engine.registry}/public/box:1")
+    pulled.apply(run_command(spec, lease="lse_2", epoch=2, gpus=(GPU,)))
+    failed = Acks(pulled).wait(Phase.FAILED, "lse_2")
+    assert failed.reason is FailureReason.IMAGE_DENIED, failed.detail
+
+
+def test_an_image_of_the_owners_that_no_registry_has_can_not_be_rented(
+    engine: PodmanEngine, tmp_path: Path, buyer: Buyer
+) -> None:
+    config = replace(config_of(tmp_path, engine.socket), local_images=frozenset())
+    manager = open_workloads(config, lambda: None, proc_driver=engine.proc_driver)
+    manager.apply(run_command(spec_of(buyer), gpus=(GPU,)))
+    assert Acks(manager).wait(Phase.FAILED).reason is FailureReason.IMAGE_NOT_FOUND
+    wait_until(lambda: manager.statuses() == [], "the lease to end", 30)
+    assert IMAGE in images_here(engine)
+
+
+def test_an_image_that_was_pulled_with_a_buyers_password_goes_with_its_lease(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    image = f"{engine.registry}/public/box:1"
+    auth = {"username": "u", "password": "p", "serveraddress": engine.registry}
+    command = run_command(spec_of(buyer, image=image, registry_auth=auth), gpus=(GPU,))
+    manager.apply(command)
+    acks = Acks(manager)
+    acks.wait(Phase.RUNNING)
+    manager.apply(replace(command, wanted="stop"))
+    acks.wait(Phase.STOPPED)
+    assert image not in images_here(engine)
+
+
+def test_an_old_image_that_a_lease_brought_is_removed_and_the_owners_stay(
+    engine: PodmanEngine, pulled: LeaseManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "state/images.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({key: facts | {"used_at": 0} for key, facts in known.items()}))
+    pulled.apply(run_command(WorkloadSpec(IMAGE, ""), lease="lse_2", epoch=2, gpus=(GPU,), wanted="stop"))
+    Acks(pulled).wait(Phase.STOPPED, "lse_2")
+    here = images_here(engine)
+    assert f"{engine.registry}/public/box:1" not in here
+    assert IMAGE in here
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
-    [("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND), ("secret/nothing:1", FailureReason.IMAGE_DENIED)],
+    [
+        ("nobody/no thing\n:1", FailureReason.IMAGE_NOT_FOUND),
+        ("nobody/nothing:1", FailureReason.IMAGE_NOT_FOUND),
+        ("secret/nothing:1", FailureReason.IMAGE_DENIED),
+    ],
 )
 def test_an_image_that_can_not_be_had_is_the_buyers_reason(
     engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, path: str, reason: FailureReason
@@ -204,6 +306,20 @@ def test_a_card_that_the_engine_does_not_know_is_not_visible(
     failed = Acks(manager).wait(Phase.FAILED)
     assert failed.reason is FailureReason.GPU_NOT_VISIBLE, failed.detail
     assert containers(engine) == []
+
+
+def test_a_buyers_variables_steer_neither_nvidias_hook_nor_the_loader(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    env = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "all", "LD_PRELOAD": "/x.so", "MINE": "1"}
+    manager.apply(run_command(spec_of(buyer, env=env), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    seen = podman(engine, "inspect", "-f", "{{json .Config.Env}}", only_container(engine))
+    assert {each for each in json.loads(seen) if each.startswith(("NVIDIA_", "LD_", "MINE"))} == {
+        "NVIDIA_VISIBLE_DEVICES=void",
+        "MINE=1",
+    }
 
 
 def test_a_card_too_many_inside_fails_the_lease(engine: PodmanEngine, open_host: OpenHost, buyer: Buyer) -> None:
@@ -243,44 +359,42 @@ def test_a_lease_that_writes_more_than_its_disk_is_ended(
     assert "MiB written, 0 MiB is the limit" in (failed.all[-1].detail or "")
 
 
+def test_a_volume_of_the_image_does_not_escape_the_disk_limit(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    made = podman(engine, "create", IMAGE, "true").strip()
+    podman(engine, "commit", "-q", "--change", "VOLUME /data", made, VOLUME_IMAGE)
+    podman(engine, "rm", made)
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer, image=VOLUME_IMAGE), gpus=(GPU,)))
+    Acks(manager).wait(Phase.RUNNING)
+    assert podman(engine, "volume", "ls", "-q") == ""
+
+
+def test_more_disk_than_is_free_is_refused_with_the_reason(
+    engine: PodmanEngine, open_host: OpenHost, buyer: Buyer
+) -> None:
+    manager = open_host()
+    manager.apply(run_command(spec_of(buyer, disk_gib=10**6), gpus=(GPU,)))
+    failed = Acks(manager).wait(Phase.FAILED)
+    assert failed.reason is FailureReason.ENGINE_UNAVAILABLE
+    assert "1000000 GiB of disk are wanted" in (failed.detail or "")
+
+
 def test_a_stop_lets_the_buyers_process_finish_within_the_grace(
     engine: PodmanEngine, open_host: OpenHost, buyer: Buyer, relay: RunningRelay
 ) -> None:
     manager = open_host()
     acks = Acks(manager)
     (endpoint,) = relay.lease("lse_1")
-    script = "trap 'echo saved; exit 0' TERM; while :; do sleep 1; done"
+    script = "trap 'echo saved; exit 0' TERM; echo listening; while :; do sleep 1; done"
     spec = spec_of(buyer, command=["sh", "-c", script])
     manager.apply(run_command(spec, gpus=(GPU,), relays=[endpoint]))
     acks.wait(Phase.RUNNING)
     with subprocess.Popen(["podman", "logs", "-f", only_container(engine)], env=engine.env, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as following:  # fmt: skip
-        manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
         assert following.stdout is not None
+        assert any("listening" in line for line in following.stdout)  # until then a signal ends it at once
+        manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
         assert "saved" in following.stdout.read()
     acks.wait(Phase.STOPPED)
-
-
-def test_a_killed_agents_lease_goes_on_and_is_found_again(
-    engine: PodmanEngine, open_host: OpenHost, killed_agent: KilledAgent, relay: RunningRelay, buyer: Buyer
-) -> None:
-    (endpoint,) = relay.lease("lse_1")
-    before = killed_agent(run_command(spec_of(buyer), gpus=(GPU,), relays=[endpoint]))
-    container = only_container(engine)
-    again = Acks(open_host()).wait(Phase.RUNNING)
-    assert again.ssh_host_key == before.ssh_host_key
-    assert only_container(engine) == container
-    wait_until(lambda: buyer.ssh("root", str(again.ssh_host_key), endpoint.listen_port, "true").returncode == 0, "ssh")
-
-
-def test_state_is_rebuilt_from_labels_when_the_agents_files_are_lost(
-    engine: PodmanEngine, open_host: OpenHost, killed_agent: KilledAgent, buyer: Buyer, tmp_path: Path
-) -> None:
-    before = killed_agent(run_command(spec_of(buyer), gpus=(GPU,), epoch=8))
-    (tmp_path / "state/leases/lse_1/record.json").unlink()
-    after = open_host()
-    again = Acks(after).wait(Phase.RUNNING)
-    assert (again.epochs, again.ssh_host_key) == ({GPU: 8}, before.ssh_host_key)
-    after.stop("lse_1", FailureReason.LEASE_TTL_LAPSED)
-    assert Acks(after).wait(Phase.STOPPED).reason is FailureReason.LEASE_TTL_LAPSED
-    assert containers(engine) == []

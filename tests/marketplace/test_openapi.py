@@ -42,9 +42,17 @@ def test_every_operation_names_the_problem_and_how_to_sign_in(document):
 
 
 def test_what_moves_money_asks_for_an_idempotency_key(document):
-    for path in ("/api/v1/deposits/", "/api/v1/api-keys/"):
-        headers = {each["name"] for each in document["paths"][path]["post"]["parameters"] if each["in"] == "header"}
-        assert headers == {"Idempotency-Key"}
+    money = (
+        "deposits/",
+        "deposits/{public_id}/confirm/",
+        "orders/",
+        "orders/{order_id}/cancel/",
+        "leases/{lease_id}/end/",
+    )
+    for path in (*money, "api-keys/"):
+        parameters = document["paths"][f"/api/v1/{path}"]["post"]["parameters"]
+        (key,) = [each for each in parameters if each["name"] == "Idempotency-Key"]
+        assert (key["in"], key["required"]) == ("header", True)
 
 
 @pytest.mark.django_db

@@ -75,6 +75,7 @@ def test_lists_show_nothing_of_another_firm(world):
         "card-listings/",
         "card-bids/",
         "sales/",
+        "member-invitations/",
     ):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:

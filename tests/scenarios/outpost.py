@@ -25,6 +25,7 @@ from tests.nodes.ingest.database import Database, own_database
 from tests.nodes.ingest.process import ROOT, until
 
 PATIENT = {"STALE_SECONDS": "3600", "LOST_SECONDS": "3600"}  # no agent reports here
+ROOMY = {"OPEN_ORDERS_MAX": "1000000"}  # its buyers order without a pause
 REDIS_PASSWORD = "d4"  # of a server that lives as long as the test
 
 
@@ -56,7 +57,7 @@ class Outpost:
     @property
     def environment(self) -> dict[str, str]:
         """What every process is told."""
-        return os.environ | self.database.environment | PATIENT | {"REDIS_URL": self.redis.url}
+        return os.environ | self.database.environment | PATIENT | ROOMY | {"REDIS_URL": self.redis.url}
 
     @property
     def commands(self) -> dict[str, list[str]]:

@@ -59,7 +59,7 @@ def test_ten_hours_at_forty_cents_cost_four_dollars_and_pay_three_eighty(market)
 def test_the_buyer_may_end_early_and_pays_for_what_was_used(market):
     host, lease = started(market)
     market.run_for(3_600, host, step=15, tick_every=600)
-    response = market.buyer.post(f"/api/v1/leases/{lease.public_id}/end/")
+    response = market.end(lease)
     assert response.status_code == 200
     host.stop_everything(market.clock.now())
     market.tick()
@@ -69,10 +69,24 @@ def test_the_buyer_may_end_early_and_pays_for_what_was_used(market):
     assert money(market.alice) == (0, 0, 380_000)
 
 
+def test_ending_it_again_shows_it_as_it_is(market):
+    host, lease = started(market)
+    market.run_for(3_600, host, step=15, tick_every=600)
+    missing = market.buyer.post(f"/api/v1/leases/{lease.public_id}/end/")
+    assert (missing.status_code, missing.json()["code"]) == (400, "idempotency_key_required")
+    assert market.end(lease, key="a").json()["state"] == "ending"
+    host.stop_everything(market.clock.now())
+    market.tick()
+    for key in ("a", "b"):
+        answer = market.end(lease, key=key)
+        assert (answer.status_code, answer.json()["state"]) == (200, "ended")
+    assert money(market.alice) == (0, 0, 380_000)
+
+
 def test_it_cannot_be_ended_before_its_shortest_duration(market):
     host, lease = started(market)
     market.run_for(30, host)
-    response = market.buyer.post(f"/api/v1/leases/{lease.public_id}/end/")
+    response = market.end(lease)
     assert (response.status_code, response.json()["code"]) == (409, "shortest_duration")
 
 

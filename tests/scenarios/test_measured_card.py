@@ -54,7 +54,7 @@ def test_a_card_is_measured_and_measured_again(host, firm, capsys):
     assert host("measure", "--quick", "--role", "buyer", "--sale", "sale_1") == 0
     said = capsys.readouterr().out
     first, second = Passport.objects.order_by("seq")
-    assert f"{first.public_id}, measured, grade F1" in said and "findings: none" in said
+    assert f"{first.public_id}, measured, grade F1" in said and "findings: simulated (note)" in said
     assert (second.role, second.subject, second.prev_sha256) == ("buyer", "sale_1", first.sha256)
     assert Card.objects.get().tier == "measured"
     address = f"/api/v1/cards/{Card.objects.get().public_id}/passport/"

@@ -46,7 +46,8 @@ class Buyer(threading.Thread):
             key = f"key-{self.number}-{len(self.made)}"
             self.made[key] = self.order(key)
             if len(self.made) % 3 == 0:
-                self.insist("POST", f"/api/v1/orders/{self.made[key]}/cancel/", {200, 202, 409})
+                path = f"/api/v1/orders/{self.made[key]}/cancel/"
+                self.insist("POST", path, {200, 202, 409}, Idempotency_Key=f"cancel-{key}")
 
     def order(self, key: str) -> str:
         """The public id of the order of this key."""

@@ -143,6 +143,7 @@ def _add_node(firm: Firm, node: TraceNode, model_id: int) -> None:
         bearer_hash=node.name.encode(),
         region="cluster",
         country="DE",
+        runtime="docker",
         enrolled_at=BEGIN,
         last_seen_at=BEGIN,
     )

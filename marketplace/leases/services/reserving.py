@@ -16,7 +16,8 @@ from marketplace.leases.models import Lease, LeaseCard
 from marketplace.orders.models import Order
 from nodes.models import Node
 from nodes.services.claims import CardsTaken, take_claims
-from nodes.states import ClaimKind, NodeState
+from nodes.services.fleet import keep_online
+from nodes.states import ClaimKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,9 @@ class Terms:
 
 @transaction.atomic
 def reserve_lease(*, order: Order, terms: Terms, now: datetime) -> Lease:
-    """Claim the cards for the buyer. Raises CardsTaken when one of them is not free any more."""
+    """Claim the cards for the buyer. Raises CardsTaken when one of them, or their node, is not to be had any more."""
+    if not keep_online(terms.node):
+        raise CardsTaken("this node no longer takes leases")
     lease = Lease.objects.create(
         order=order,
         buyer=order.firm,
@@ -56,9 +59,6 @@ def reserve_lease(*, order: Order, terms: Terms, now: datetime) -> Lease:
         reserved_at=now,
         deadline_at=now + timedelta(seconds=settings.START_DEADLINE_SECONDS),
     )
-    # The lease's foreign key has locked the node against retirement, so this is how it will stay.
-    if not Node.objects.filter(pk=terms.node.pk, state=NodeState.ONLINE).exists():
-        raise CardsTaken("this node no longer takes leases")
     claims = take_claims(
         cards=terms.card_ids,
         start=terms.claim_start,

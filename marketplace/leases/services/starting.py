@@ -75,7 +75,7 @@ def _next_to_probe(now: datetime, limit: int) -> list[Assignment]:
 
 def _answers(assignment: Assignment, probe: Probe) -> bool:
     try:
-        probe(settings.RELAY_HOST, assignment.relay_ports[0], assignment.ssh_host_key)
+        probe(settings.RELAY_PROBE_HOST, assignment.relay_ports[0], assignment.ssh_host_key)
     except ProbeFailed:
         return False
     return True

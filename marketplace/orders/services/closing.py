@@ -11,6 +11,7 @@ from marketplace.accounts.models import Firm
 from marketplace.book.models import MessageKind
 from marketplace.book.services import send
 from marketplace.common.errors import Conflict
+from marketplace.events.services import once
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, lock_accounts
@@ -21,19 +22,33 @@ from marketplace.orders.states import OrderReason, OrderState
 
 
 @transaction.atomic
-def request_cancel(*, firm: Firm, public_id: str, now: datetime) -> Order:
-    """Ask the matcher to take the order out. Conflict when it is no longer open."""
+def request_cancel(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Order:
+    """Ask the matcher to take the order out; a cancelled one stays as it is. Conflict when it ended otherwise."""
     order = order_of(firm, public_id)
+    if order.state == OrderState.CANCELLED:
+        return order
     if order.state != OrderState.OPEN:
         raise Conflict(f"this order is {order.state}", code="order_not_open")
-    send(kind=MessageKind.CANCEL, subject=order.public_id, now=now)
+    send(kind=MessageKind.CANCEL, subject=order.public_id, actor=actor, now=now)
     return order
 
 
+def request_cancel_once(*, firm: Firm, public_id: str, actor: str, key: str | None, now: datetime) -> Order:
+    """`request_cancel`, with the memory of the idempotency key."""
+    once(
+        firm_id=firm.pk,
+        key=key,
+        body={"cancel": public_id},
+        now=now,
+        make=lambda: str(request_cancel(firm=firm, public_id=public_id, actor=actor, now=now).public_id),
+    )
+    return order_of(firm, public_id)
+
+
 @transaction.atomic
-def close_order(*, order: Order, to: OrderState, reason: OrderReason, now: datetime) -> None:
+def close_order(*, order: Order, to: OrderState, reason: OrderReason, now: datetime, actor: str = "system") -> None:
     """End an OPEN order without a lease; everything in its escrow returns to the wallet."""
-    transition(order, to, now=now, reason=reason, end_reason=reason, closed_at=now, registry_auth=None)
+    transition(order, to, now=now, reason=reason, actor=actor, end_reason=reason, closed_at=now, registry_auth=None)
     return_surplus(order=order, needed_micros=0, ref=f"surplus:{order.public_id}:{to}", now=now)
 
 

@@ -21,6 +21,7 @@ from marketplace.events.services import is_remembered, once, record_event
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
+from marketplace.orders.limits import refuse_too_many_orders
 from marketplace.orders.models import Order
 from marketplace.orders.selectors import order_of
 from marketplace.orders.states import ONE_ROUND, TimeInForce
@@ -87,6 +88,7 @@ def place_order(*, firm: Firm, actor: str, request: OrderRequest, now: datetime)
     """Record the order of a firm that compliance allows, hold its worst case and tell the matcher."""
     token = read_offer_token(request.offer, now=now) if request.offer else None
     _check(request, token, now)
+    refuse_too_many_orders(firm)
     order = _create(firm, actor, request, token, now)
     _hold(order, now)
     send(kind=MessageKind.ORDER, subject=order.public_id, now=now)
@@ -121,7 +123,7 @@ def _check_against_offer(request: OrderRequest, token: OfferToken) -> None:
         _refuse("/time_in_force", "offer_is_now", "an offer is taken now: `ioc` or `fok`")
     if request.currency != token.currency:
         _refuse("/currency", "mismatch", f"the offer is in {token.currency}")
-    if token.current_price_micros != token.price_micros and token.current_price_micros > request.cap_micros:
+    if token.current_price_micros > token.price_micros:
         raise QuoteStale("the price of this offer has changed: look at it again")
 
 

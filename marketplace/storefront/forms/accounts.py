@@ -82,10 +82,26 @@ class SignUpForm(FirmForm):
 
 
 class MemberForm(PageForm):
-    """Give a person who has an account a role in the firm."""
+    """Give a member another role, or invite a person who has an account."""
 
     email = forms.EmailField(label="E-mail address", help_text="The person needs an account first.")
     role = forms.ChoiceField(label="Role", choices=Role.choices, initial=Role.VIEWER)
+
+
+class PasswordForm(PageForm):
+    """Another password."""
+
+    current = forms.CharField(
+        label="Your password now", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+    password = forms.CharField(
+        label="Your new password",
+        strip=False,
+        min_length=10,
+        max_length=200,
+        help_text="At least 10 characters.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
 
 
 class KeyForm(PageForm):

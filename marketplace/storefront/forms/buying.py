@@ -11,8 +11,10 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from listings.offers import Offer
-from listings.search import TIERS, OfferFilters
+from listings.search import OfferFilters
+from listings.states import TIERS
 from marketplace.orders.serializers import COUNT_MAX, SSH_KEY
+from marketplace.orders.workloads import IMAGE, IMAGE_WRONG
 from marketplace.storefront.forms.base import PageForm, PriceField
 from marketplace.storefront.names import gpu_names
 
@@ -97,7 +99,11 @@ class OrderForm(DurationMixin, PageForm):
     """What to run, for how long, on how many cards."""
 
     count = forms.IntegerField(label="GPUs", min_value=1, max_value=COUNT_MAX, initial=1)
-    image = forms.CharField(label="Container image", max_length=300)
+    image = forms.CharField(
+        label="Container image",
+        max_length=300,
+        validators=[RegexValidator(IMAGE, f"{IMAGE_WRONG.capitalize()}.")],
+    )
     ssh_public_key = forms.CharField(
         label="Your SSH public key",
         max_length=2300,

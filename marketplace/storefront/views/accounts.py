@@ -1,4 +1,4 @@
-"""Signing in and up, choosing the firm, its members and keys."""
+"""Signing in and up, choosing the firm and the password, and the keys of the firm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate, login, logout
+from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,17 +16,16 @@ from marketplace.accounts.models import ApiKey, Membership, User
 from marketplace.accounts.roles import Scope
 from marketplace.accounts.services import (
     FirmDetails,
-    add_member,
+    change_password,
     create_api_key,
-    remove_member,
     revoke_api_key,
     sign_up,
 )
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.storefront.context import THEME_COOKIE, THEMES
-from marketplace.storefront.forms.accounts import KeyForm, MemberForm, SignInForm, SignUpForm
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, safe_next
+from marketplace.storefront.forms.accounts import KeyForm, PasswordForm, SignInForm, SignUpForm
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, person_page, safe_next
 
 THEME_SECONDS = 31_536_000
 KEY_SHOWN_ONCE = "key_shown_once"
@@ -41,6 +40,8 @@ def sign_in_page(request: HttpRequest) -> HttpResponse:
         user = authenticate(request, username=values["email"], password=values["password"])
         if user is not None:
             login(request, user)
+            if user.must_change_password:
+                return redirect("storefront:password")
             return redirect(safe_next(request, settings.LOGIN_REDIRECT_URL))
         form.add_error(None, "There is no account with this address and password.")
     context = {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}
@@ -97,36 +98,20 @@ def theme(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@firm_page
-def members_page(request: HttpRequest, caller: Caller) -> HttpResponse:
-    """Who works for the firm, in which role."""
-    form = MemberForm(request.POST or None)
+@person_page
+def password_page(request: HttpRequest, person: User) -> HttpResponse:
+    """Choose another password; whoever was given the first one by a firm does so at the first sign-in."""
+    form = PasswordForm(request.POST or None)
     if form.is_valid():
-        require(caller, Scope.ADMIN)
-        person = User.objects.filter(email__iexact=form.cleaned_data["email"], is_active=True).first()
-        if person:
-            add_member(
-                firm=caller.firm, user=person, role=form.cleaned_data["role"], actor=caller.actor, now=clock.now()
-            )
-            messages.success(request, f"{person.email} is a member now.")
-            return redirect("storefront:members")
-        form.add_error("email", "Nobody has an account with this address yet.")
-    members = Membership.objects.filter(firm=caller.firm).select_related("user").order_by("pk")
-    context = {"form": form, "members": members, "may_change": Scope.ADMIN in caller.scopes}
-    return render(request, "storefront/account/members.html", context, status=_status(form))
-
-
-@require_POST
-@firm_page
-def member_remove(request: HttpRequest, caller: Caller, user_id: str) -> HttpResponse:
-    """Take a person's role away."""
-    require(caller, Scope.ADMIN)
-    try:
-        remove_member(firm=caller.firm, user_public_id=user_id, actor=caller.actor, now=clock.now())
-        messages.success(request, "The member was removed.")
-    except DomainError as error:
-        messages.error(request, error.detail)
-    return redirect("storefront:members")
+        values = form.cleaned_data
+        try:
+            change_password(user=person, current=values["current"], new=values["password"], now=clock.now())
+            update_session_auth_hash(request, person)
+            messages.success(request, "The password is changed.")
+            return redirect("storefront:home")
+        except DomainError as error:
+            blame(form, error)
+    return render(request, "storefront/account/password.html", {"form": form}, status=_status(form))
 
 
 @require_http_methods(["GET", "POST"])

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from listings.models import CapacityListing
 from listings.selectors import listings_of
-from listings.services import close_listing, create_listing, open_listing, pause_listing
+from listings.services import close_listing, list_at_once, open_listing, pause_listing
 from marketplace.accounts.authentication import Caller, require_any
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
@@ -85,8 +85,7 @@ def _create(caller: Caller, form: ListingForm) -> CapacityListing | None:
     require_any(caller, SELLS)
     now = clock.now()
     try:
-        listing = create_listing(firm=caller.firm, terms=form.terms(now), actor=caller.actor, now=now)
-        open_listing(firm=caller.firm, public_id=listing.public_id, actor=caller.actor, now=now)
+        listing = list_at_once(firm=caller.firm, terms=form.terms(now), actor=caller.actor, now=now)
     except DomainError as error:
         blame(form, error, POINTERS)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,26 +13,46 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
-from marketplace.payments.selectors import waiting_deposits
+from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
-from nodes.models import IdentityConflict, Node
-from nodes.selectors import open_conflicts, quarantined_nodes
+from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
+from nodes.selectors import (
+    answered_at_once,
+    evidence_of,
+    open_conflicts,
+    open_identity_changes,
+    quarantined_nodes,
+)
 from nodes.services.conflicts import release_quarantine, resolve_identity_conflict
+from nodes.services.identity import accept_identity_change
 
 ROWS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRow:
+    """A conflict and what both nodes measured; `at_once` when they did so at the same time."""
+
+    conflict: IdentityConflict
+    evidence: list[ConflictEvidence]
+    at_once: bool
 
 
 @require_safe
 @operator_page
 def operator_home(request: HttpRequest) -> HttpResponse:
     """Deposits to confirm, sales to rule on, nodes in quarantine, cards that two nodes claim to have."""
+    reference = request.GET.get("reference", "")[:40].replace("\0", "")
     context = {
+        "reference": reference,
+        "named": deposits_by_reference(reference) if reference else None,
         "deposits": waiting_deposits()[:ROWS_MAX],
         "nodes": quarantined_nodes()[:ROWS_MAX],
         "disputes": open_disputes()[:ROWS_MAX],
-        "conflicts": open_conflicts(clock.now())[:ROWS_MAX],
+        "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
+        "changes": open_identity_changes()[:ROWS_MAX],
     }
     return render(request, "storefront/operator/home.html", context)
 
@@ -77,6 +98,26 @@ def node_release(request: HttpRequest, node_id: str) -> HttpResponse:
         return f"{node.name} is released: it is online with its next report."
 
     return _done(request, act)
+
+
+@require_POST
+@operator_page
+def identity_accept(request: HttpRequest, change_id: str) -> HttpResponse:
+    """A card that said it is another one may be traded again, as what it says now."""
+    change = IdentityChange.objects.filter(public_id=change_id).first()
+    if change is None:
+        raise NotFound
+
+    def act(operator: User) -> str:
+        accept_identity_change(change=change, operator=operator, now=clock.now())
+        return "Accepted: the card is traded again as what it says it is now."
+
+    return _done(request, act)
+
+
+def _with_evidence(conflict: IdentityConflict) -> ConflictRow:
+    evidence = evidence_of(conflict)
+    return ConflictRow(conflict, evidence, answered_at_once(evidence))
 
 
 def _done(request: HttpRequest, act: Callable[[User], str]) -> HttpResponse:

@@ -122,7 +122,7 @@ def order_cancel(request: HttpRequest, caller: Caller, order_id: str) -> HttpRes
     """Take it out of the book; the money returns to the wallet."""
     require(caller, Scope.TRADE)
     try:
-        order = request_cancel(firm=caller.firm, public_id=order_id, now=clock.now())
+        order = request_cancel(firm=caller.firm, public_id=order_id, actor=caller.actor, now=clock.now())
         ring("inbox")
         order = wait_until(order, is_closed, seconds=WAIT_SECONDS)
         is_over = order.state != OrderState.OPEN

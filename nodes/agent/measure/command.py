@@ -36,8 +36,9 @@ def run(config: Config, options: argparse.Namespace, say: Callable[[str], None])
             reply = link.send_passport(measure(bench, uuid, challenge))
             say(f"{uuid}: {reply.id}, {reply.tier}, grade {reply.function_grade}")
             say(f"  findings: {', '.join(reply.findings) or 'none'}")
-            say(f"  sha256 {reply.sha256}, good until {reply.expires_at}")
-            say(f"  {reply.url}")
+            if reply.url:
+                say(f"  sha256 {reply.sha256}, good until {reply.expires_at}")
+                say(f"  {reply.url}")
     except pynvml.NVMLError as error:
         raise StateError(f"the driver does not answer: {error}") from error
     finally:

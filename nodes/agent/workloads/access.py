@@ -61,8 +61,7 @@ def prepare_access(folder: Path, buyers_key: str, bundle: Path | None, host_key:
 
 def one_line(public_key: str) -> str:
     """The buyer's key as `type base64`; whatever else was sent with it (options, comments, more lines) is left out."""
-    kind, _, rest = public_key.strip().partition(" ")
-    blob = rest.split()[0] if rest.split() else ""
+    kind, blob, *_ = [*public_key.split(), "", ""]
     if not kind.startswith(("ssh-", "ecdsa-", "sk-")):
         raise ValueError("not a public key of SSH")
     return f"{kind} {blob}"

@@ -19,7 +19,17 @@ class Workloads(Protocol):
     runner stamps them. Owner hooks (`nodes.agent.hooks.run_hooks`) are run by the implementation, in its threads.
     """
 
-    runtime: str  # as in Inventory.runtime
+    @property
+    def runtime(self) -> str:
+        """As in Inventory.runtime: "none" while there is a problem."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no lease can be started here, with what to do; it may be put right while the agent runs."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what runs here; until then commands wait for their next repeat."""
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply, so it is idempotent.
@@ -56,5 +66,10 @@ class OpenWorkloads(Protocol):
     """
 
     def __call__(
-        self, config: Config, on_change: Callable[[], None], *, memory_used_mib: MemoryUsed | None = None
+        self,
+        config: Config,
+        on_change: Callable[[], None],
+        *,
+        memory_used_mib: MemoryUsed | None = None,
+        card_count: Callable[[], int] = ...,
     ) -> Workloads: ...

@@ -40,8 +40,7 @@ _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+) \(0x[0-9a-f]+\)")
 def build_bundle(folder: Path) -> Path:
     """The bundle's folder inside `folder`, made when this host's programs have changed. Raises RuntimeFailure."""
     found = {name: _find(name, places) for name, places in PROGRAMS.items()}
-    missing = sorted(name for name, path in found.items() if path is None)
-    if missing:
+    if missing := missing_programs():
         detail = f"{', '.join(missing)} not found on the host: install {PACKAGES}"
         raise RuntimeFailure(FailureReason.ENGINE_UNAVAILABLE, detail)
     programs = {name: path for name, path in found.items() if path is not None}
@@ -51,6 +50,11 @@ def build_bundle(folder: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             _build(target, programs)
     return target
+
+
+def missing_programs() -> list[str]:
+    """Programs of the bundle that this host lacks."""
+    return sorted(name for name, places in PROGRAMS.items() if _find(name, places) is None)
 
 
 def _find(name: str, places: tuple[str, ...]) -> Path | None:

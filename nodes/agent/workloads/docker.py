@@ -11,9 +11,12 @@ from typing import Any
 from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.access import LEASE_MOUNTED_AT
 from nodes.agent.workloads.bundle import MOUNTED_AT
+from nodes.agent.workloads.cards import device_request, has_cdi
+from nodes.agent.workloads.disk import folder_mib, free_mib
 from nodes.agent.workloads.engine import CALL_SECONDS, Engine, EngineError
-from nodes.agent.workloads.firewall import bridge_name, close_private_ranges
-from nodes.agent.workloads.images import full_name, pull_image
+from nodes.agent.workloads.firewall import Firewall, bridge_name
+from nodes.agent.workloads.image_cache import ImageCache
+from nodes.agent.workloads.images import full_name
 from nodes.agent.workloads.runtime import (
     ASSIGNMENT_LABEL,
     EPOCH_LABEL,
@@ -37,6 +40,7 @@ CAPABILITIES = [
     "SETGID",
     "SETUID",
 ]
+CLOSED_VARIABLES = ("NVIDIA_", "LD_")
 MIB = 1024**2
 
 
@@ -47,20 +51,29 @@ class DockerRuntime:
     ssh_user = "root"
     forwards_ports = True
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, images: ImageCache) -> None:
         self.engine = engine
+        self._images = images
+        self._firewall = Firewall()
 
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-        pull_image(self.engine, image, auth, on_progress)
+        self._images.pull(image, auth, on_progress)
+
+    def let_go(self, image: str | None) -> None:
+        try:
+            free = self.disk_free_mib()
+        except RuntimeFailure:
+            free = None
+        self._images.let_go(image, free)
 
     def create(self, plan: ContainerPlan) -> str:
-        close_private_ranges()
+        self._firewall.close()
         try:
             self._remove_by_lease(plan.lease)
             self._create_network(plan)
             return self._create_container(plan)
         except EngineError as error:
-            raise _failure("container can't be created", error) from error
+            raise _create_failure(error) from error
 
     def start(self, container: str) -> None:
         try:
@@ -102,7 +115,16 @@ class DockerRuntime:
         filters = json.dumps({"id": [container]})
         with _AsFailure("disk use is not known"):
             rows = self.engine.get("/containers/json", all="true", size="true", filters=filters)
-        return int(rows[0].get("SizeRw") or 0) // MIB if rows else None
+            volumes = self._volumes(container)
+        return int(rows[0].get("SizeRw") or 0) // MIB + sum(map(folder_mib, volumes)) if rows else None
+
+    def disk_free_mib(self) -> int | None:
+        with _AsFailure("the engine does not say where it keeps containers"):
+            folder = self._storage_folder()
+        return free_mib(Path(folder))
+
+    def keep_closed(self) -> None:
+        self._firewall.keep_closed()
 
     def stop(self, container: str, grace_seconds: int) -> None:
         seconds = CALL_SECONDS + grace_seconds
@@ -150,25 +172,41 @@ class DockerRuntime:
         self.engine.call("POST", "/networks/create", wanted)
 
     def _create_container(self, plan: ContainerPlan) -> str:
+        cdi = not plan.simulated and has_cdi(self.engine.get("/info"), plan.gpus)
+        requests = [] if plan.simulated else [device_request(plan.gpus, cdi=cdi)]
+        variables = environment(plan, void=cdi or plan.simulated)
         wanted = {
             "Image": full_name(plan.image),
             "User": "0:0",
             "Entrypoint": ["/bin/sh", f"{LEASE_MOUNTED_AT}/start"],
             "Cmd": list(plan.command),
-            "Env": [f"{key}={value}" for key, value in environment(plan).items()],
+            "Env": [f"{key}={value}" for key, value in variables.items()],
             "Labels": labels(plan),
             "StopSignal": "SIGTERM",
-            "HostConfig": self._host_config(plan) | self._gpu_config(plan),
+            "HostConfig": self._host_config(plan) | {"DeviceRequests": requests},
         }
         query = {"name": container_name(plan)}
-        return str(self.engine.call("POST", "/containers/create", wanted, query=query)["Id"])
+        container = str(self.engine.call("POST", "/containers/create", wanted, query=query)["Id"])
+        if hidden := [str(each) for each in self._volumes(container) if not each.is_dir()]:
+            self._remove_container(container)
+            detail = f"the image declares volumes that the agent can't see and so not limit: {', '.join(hidden)}"
+            raise RuntimeFailure(FailureReason.IMAGE_DENIED, detail)
+        return container
+
+    def _volumes(self, container: str) -> Sequence[Path]:
+        """Those that the image declares; dockerd can't be told to leave them out."""
+        mounts = self.engine.get(f"/containers/{container}/json").get("Mounts") or []
+        return [Path(each["Source"]) for each in mounts if each.get("Type") == "volume"]
+
+    def _storage_folder(self) -> str:
+        return str(self.engine.get("/info")["DockerRootDir"])
 
     def _host_config(self, plan: ContainerPlan) -> dict[str, Any]:
-        memory = (plan.memory_mib or 0) * MIB
+        memory = plan.memory_mib * MIB
         return {
             "Memory": memory,
             "MemorySwap": memory,
-            "NanoCpus": (plan.cpu_millis or 0) * 1_000_000,
+            "NanoCpus": plan.cpu_millis * 1_000_000,
             "PidsLimit": plan.pids,
             "ShmSize": plan.shm_mib * MIB,
             "CapDrop": ["ALL"],
@@ -180,15 +218,6 @@ class DockerRuntime:
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "1"}},
         }
-
-    def _gpu_config(self, plan: ContainerPlan) -> dict[str, Any]:
-        if plan.simulated:
-            return {}
-        if self.engine.get("/info").get("CDISpecDirs"):
-            request: dict[str, Any] = {"Driver": "cdi", "DeviceIDs": [f"nvidia.com/gpu={uuid}" for uuid in plan.gpus]}
-        else:
-            request = {"Driver": "nvidia", "DeviceIDs": plan.gpus, "Capabilities": [["gpu", "compute", "utility"]]}
-        return {"DeviceRequests": [request]}
 
 
 def network_name(lease: str) -> str:
@@ -211,9 +240,14 @@ def labels(plan: ContainerPlan) -> dict[str, str]:
     }
 
 
-def environment(plan: ContainerPlan) -> dict[str, str]:
-    """The buyer's variables; the cards' names are ours."""
-    return {**plan.env, GPUS_VARIABLE: ",".join(plan.gpus)}
+def environment(plan: ContainerPlan, *, void: bool) -> dict[str, str]:
+    """The buyer's variables but those that steer nvidia's hook or the loader; the cards' names are ours.
+
+    `void` tells the hook to bring no card in: another way does, and images ask for all of them.
+    """
+    theirs = {key: value for key, value in plan.env.items() if not key.startswith(CLOSED_VARIABLES)}
+    ours = {GPUS_VARIABLE: ",".join(plan.gpus)}
+    return theirs | ours | ({"NVIDIA_VISIBLE_DEVICES": "void"} if void else {})
 
 
 def mounts(plan: ContainerPlan) -> list[tuple[str, str]]:
@@ -250,6 +284,14 @@ class _AsFailure(contextlib.AbstractContextManager[None]):
 def _failure(what: str, error: EngineError) -> RuntimeFailure:
     reason = FailureReason.IMAGE_NOT_FOUND if "no such image" in error.message.lower() else _reason(error)
     return RuntimeFailure(reason, f"{what}: {error.message}")
+
+
+def _create_failure(error: EngineError) -> RuntimeFailure:
+    """A request that the engine finds badly made is so by what the buyer wrote: all else in it is ours."""
+    failure = _failure("container can't be created", error)
+    if error.status == 400 and failure.reason is FailureReason.ENGINE_UNAVAILABLE:
+        failure.reason = FailureReason.IMAGE_NOT_FOUND
+    return failure
 
 
 def _reason(error: EngineError) -> FailureReason:

@@ -44,7 +44,7 @@ class Engine:
     ) -> Any:
         """The decoded JSON answer, or None where there is none; raises EngineError."""
         data = self.raw(method, path, body, query=query, seconds=seconds)
-        return json.loads(data) if data.strip() else None
+        return _decoded(data) if data.strip() else None
 
     def raw(
         self,
@@ -72,7 +72,7 @@ class Engine:
             response = _request(connection, method, path, None, query, headers)
             for line in response:
                 if line.strip():
-                    yield json.loads(line)
+                    yield _decoded(line)
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(0, f"engine does not answer: {error}") from error
         finally:
@@ -106,6 +106,13 @@ def _request(
     if response.status >= 400:
         raise EngineError(response.status, _message(response.read()))
     return response
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError as error:  # it went away in the middle of its answer
+        raise EngineError(0, f"engine does not answer in JSON: {error}") from error
 
 
 def _message(body: bytes) -> str:

@@ -7,11 +7,17 @@ of the engine's own rules, and a drop there is final.
 from __future__ import annotations
 
 import hashlib
+import logging
+import socket
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.runtime import RuntimeFailure
+
+log = logging.getLogger(__name__)
 
 BRIDGE_PREFIX = "flw"
 
@@ -21,6 +27,7 @@ PRIVATE_RANGES = (
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    "168.63.129.16/32",  # Azure's metadata and health service, on a public address
     "169.254.0.0/16",
     "172.16.0.0/12",
     "192.0.0.0/24",
@@ -34,27 +41,31 @@ PRIVATE_RANGES = (
 )
 MAIL_PORTS = (25, 465, 587, 2525)
 
-_RULES = f"""
-add table inet fallow
-delete table inet fallow
-table inet fallow {{
-    set private {{ type ipv4_addr; flags interval; elements = {{ {", ".join(PRIVATE_RANGES)} }} }}
+TABLE = "inet fallow"
+ROUTES = Path("/proc/net/route")
+_GATEWAY_FLAG = 0x2
+
+_RULES = """
+add table {table}
+delete table {table}
+table {table} {{
+    set private {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {closed} }} }}
     chain leaving {{
         ct state established,related accept
         meta nfproto ipv6 drop
         ip daddr @private drop
-        tcp dport {{ {", ".join(map(str, MAIL_PORTS))} }} drop
+        tcp dport {{ {mail} }} drop
     }}
     chain forward {{
         type filter hook forward priority -10; policy accept;
-        iifname "{BRIDGE_PREFIX}*" jump leaving
-        oifname "{BRIDGE_PREFIX}*" ct state established,related accept
-        oifname "{BRIDGE_PREFIX}*" drop
+        iifname "{bridges}*" jump leaving
+        oifname "{bridges}*" ct state established,related accept
+        oifname "{bridges}*" drop
     }}
     chain host {{
         type filter hook input priority -10; policy accept;
-        iifname "{BRIDGE_PREFIX}*" ct state established,related accept
-        iifname "{BRIDGE_PREFIX}*" drop
+        iifname "{bridges}*" ct state established,related accept
+        iifname "{bridges}*" drop
     }}
 }}
 """
@@ -65,15 +76,51 @@ def bridge_name(lease: str) -> str:
     return BRIDGE_PREFIX + hashlib.sha256(lease.encode()).hexdigest()[:12]
 
 
-def close_private_ranges() -> None:
-    """Load the rules in one transaction; without them nothing may start. Raises RuntimeFailure."""
+class Firewall:
+    """The one table of this host."""
+
+    def __init__(self) -> None:
+        self._loaded = ""
+
+    def close(self) -> None:
+        """Load the rules in one transaction; without them nothing may start. Raises RuntimeFailure."""
+        rules = rules_for(connected_networks())
+        if said := _nft("-f", "-", rules=rules):
+            raise RuntimeFailure(FailureReason.ENGINE_UNAVAILABLE, f"no lease without a firewall: {said}")
+        self._loaded = rules
+        _keep_bridges_routed()
+
+    def keep_closed(self) -> None:
+        """Load the rules again when something took them away or the host has other networks. Raises RuntimeFailure."""
+        if rules_for(connected_networks()) != self._loaded or _nft("list", "table", *TABLE.split()):
+            log.info("the firewall of the leases is loaded again")
+            self.close()
+
+
+def rules_for(connected: Sequence[str]) -> str:
+    """What nft loads; `connected` are networks beyond the fixed ranges, as `address/bits`."""
+    closed = ", ".join([*PRIVATE_RANGES, *connected])
+    return _RULES.format(table=TABLE, closed=closed, mail=", ".join(map(str, MAIL_PORTS)), bridges=BRIDGE_PREFIX)
+
+
+def connected_networks(routes: Path = ROUTES) -> list[str]:
+    """Networks that the host reaches without a gateway, the leases' own left out: its neighbours may be public."""
+    found = set()
+    for line in routes.read_text().splitlines()[1:] if routes.exists() else []:
+        interface, target, _, flags, _, _, _, mask = line.split()[:8]
+        bits = int(mask, 16).bit_count()
+        if bits and not int(flags, 16) & _GATEWAY_FLAG and not interface.startswith(BRIDGE_PREFIX):
+            found.add(f"{socket.inet_ntoa(int(target, 16).to_bytes(4, sys.byteorder))}/{bits}")
+    return sorted(found)
+
+
+def _nft(*words: str, rules: str | None = None) -> str:
+    """What went wrong; nothing when all went well."""
     try:
-        done = subprocess.run(["nft", "-f", "-"], input=_RULES, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["nft", *words], input=rules, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeFailure(FailureReason.ENGINE_UNAVAILABLE, f"no lease without a firewall: nft: {error}") from error
-    if done.returncode:
-        raise RuntimeFailure(FailureReason.ENGINE_UNAVAILABLE, f"no lease without a firewall: {done.stderr.strip()}")
-    _keep_bridges_routed()
+        return f"nft: {error}"
+    return (done.stderr.strip() or f"nft returned {done.returncode}") if done.returncode else ""
 
 
 def _keep_bridges_routed() -> None:

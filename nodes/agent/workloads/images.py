@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,27 +12,43 @@ from nodes.agent.protocol import FailureReason
 from nodes.agent.workloads.engine import Engine, EngineError
 from nodes.agent.workloads.runtime import RuntimeFailure
 
+NAME_LENGTH_MAX = 512
+# The grammar of distribution/reference: registry with port, path, tag, digest.
+_PART = "[a-z0-9]+(?:(?:[.]|__?|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?:[a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(?:@[a-zA-Z][a-zA-Z0-9+._-]*:[0-9a-fA-F]+)?"
+)
 IMAGE_BYTES_MAX = 64 * 1024**3
 
-_NOT_FOUND = ("manifest unknown", "not found", "name unknown", "no such image", "does not exist", "invalid reference")
+_NOT_FOUND = (
+    "manifest unknown",
+    "not found",
+    "name unknown",
+    "no such image",
+    "does not exist",
+    "invalid reference",
+    "no such host",
+)
 _DENIED = ("denied", "unauthorized", "authentication required", "forbidden")
-_TOO_LARGE = ("no space left", "too large", "disk quota")
+_TOO_LARGE = ("too large",)
 
 
 def pull_image(engine: Engine, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-    """Have `image` on the host; one that is there already is used as it is. Raises RuntimeFailure."""
-    name = full_name(image)
+    """Have `image` on the host. Its registry is asked even when it lies here, for it may be another buyer's.
+
+    Raises RuntimeFailure.
+    """
     try:
-        if _is_here(engine, name):
-            on_progress(100)
-            return
-        _pull(engine, name, auth, on_progress)
+        _pull(engine, full_name(image), auth, on_progress)
     except EngineError as error:
         raise RuntimeFailure(image_reason(error), f"{image}: {error.message}") from error
 
 
 def full_name(image: str) -> str:
-    """The reference with registry and tag, as `docker pull` would read it."""
+    """The reference with registry and tag, as `docker pull` would read it. Raises RuntimeFailure for what is none."""
+    if len(image) > NAME_LENGTH_MAX or not _REFERENCE.fullmatch(image):
+        raise RuntimeFailure(FailureReason.IMAGE_NOT_FOUND, f"{image[:100]!r} is no name of an image")
     first, slash, _ = image.partition("/")
     if not slash:
         image = f"docker.io/library/{image}"
@@ -44,7 +61,7 @@ def full_name(image: str) -> str:
 def image_reason(error: EngineError) -> FailureReason:
     """On whose account a failed pull is."""
     text = error.message.lower()
-    if any(each in text for each in _NOT_FOUND):
+    if error.status == 400 or any(each in text for each in _NOT_FOUND):
         return FailureReason.IMAGE_NOT_FOUND
     if any(each in text for each in _DENIED):
         return FailureReason.IMAGE_DENIED
@@ -53,14 +70,22 @@ def image_reason(error: EngineError) -> FailureReason:
     return FailureReason.ENGINE_UNAVAILABLE
 
 
-def _is_here(engine: Engine, name: str) -> bool:
+def image_id(engine: Engine, name: str) -> str | None:
+    """The digits of an image's id; None when it is not here. Raises RuntimeFailure."""
     try:
-        engine.get(f"/images/{name}/json")
+        return str(engine.get(f"/images/{name}/json")["Id"]).removeprefix("sha256:")
     except EngineError as error:
-        if error.status != 404:
-            raise
-        return False
-    return True
+        if error.status == 404:
+            return None
+        raise RuntimeFailure(image_reason(error), f"{name}: {error.message}") from error
+
+
+def image_ids(engine: Engine) -> set[str]:
+    """The digits of every image's id on the host. Raises RuntimeFailure."""
+    try:
+        return {str(row["Id"]).removeprefix("sha256:") for row in engine.get("/images/json")}
+    except EngineError as error:
+        raise RuntimeFailure(image_reason(error), f"images can't be listed: {error.message}") from error
 
 
 def _pull(engine: Engine, name: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from nodes.agent.protocol import (
     LOG_LENGTH_MAX,
@@ -18,12 +18,11 @@ from nodes.agent.protocol import (
     Phase,
     WorkloadSpec,
 )
-from nodes.agent.workloads.access import prepare_access
-from nodes.agent.workloads.bundle import build_bundle
-from nodes.agent.workloads.openssh import Ed25519Key
-from nodes.agent.workloads.runtime import Container, ContainerPlan, Runtime, RuntimeFailure
-from nodes.agent.workloads.settings import Settings
-from nodes.agent.workloads.store import LeaseStore, Record
+from nodes.agent.workloads.host import Host
+from nodes.agent.workloads.patience import Patience
+from nodes.agent.workloads.planning import plan_container
+from nodes.agent.workloads.runtime import Container, RuntimeFailure
+from nodes.agent.workloads.store import Record
 from nodes.agent.workloads.tunnel import Forward, Tunnel, end_left_behind
 from nodes.agent.workloads.verify import verify_gpus
 
@@ -35,19 +34,6 @@ PROGRESS_STEP_PERCENT = 5
 
 class Stopped(Exception):
     """Somebody asked for the end while the lease was still on its way up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What every lease of this host works with."""
-
-    runtime: Runtime
-    settings: Settings
-    store: LeaseStore
-    emit: Callable[[Ack], None]
-    keep_log: Callable[[LogTail], None]
-    make_room: Callable[[AssignmentCommand], None]  # stops older epochs on these cards; raises RuntimeFailure
-    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)  # from the look for room to the container
 
 
 class LeaseRun:
@@ -65,6 +51,10 @@ class LeaseRun:
         self._gpus_seen: list[str] = sorted(adopted.epochs) if adopted else []
         self._progress = -1
         self._announced = False
+        self._next_firewall_check = self._next_disk_check = self._next_log = 0.0
+        self._patience = Patience(self.command.lease, host.settings.engine_seconds)
+        self._held_image: str | None = None
+        self._may_exist = adopted is not None
         self._log = ""
         self._thread = threading.Thread(target=self._run, name=f"lease {self.command.lease}", daemon=True)
 
@@ -96,7 +86,14 @@ class LeaseRun:
         """A lease that was rebuilt from labels alone learns of its relay from the next command."""
         if not self.command.relays and command.relays:
             self.record.command = command
+            self._save()
+
+    def _save(self) -> None:
+        """A full disk must not end a lease's thread: the engine's labels tell of the container as well."""
+        try:
             self._host.store.save(self.record)
+        except OSError as error:
+            log.error("lease %s: its record can't be written: %s", self.command.lease, error)
 
     def _run(self) -> None:
         phase, reason, detail = Phase.STOPPED, None, None
@@ -110,7 +107,8 @@ class LeaseRun:
             phase, reason, detail = Phase.FAILED, failure.reason, failure.detail
         except Exception as error:
             log.exception("lease %s", self.command.lease)
-            phase, reason, detail = Phase.FAILED, FailureReason.INTERNAL, f"{type(error).__name__}: {error}"
+            unforeseen = RuntimeFailure(FailureReason.INTERNAL, f"{type(error).__name__}: {error}")
+            phase, reason, detail = Phase.FAILED, unforeseen.reason, unforeseen.detail
         self._take_down(phase, reason, detail)
 
     # ---- up
@@ -118,15 +116,18 @@ class LeaseRun:
     def _bring_up(self) -> None:
         runtime, spec = self._host.runtime, self._spec()
         self._enter(Phase.PULLING, progress_percent=0)
+        self._held_image = spec.image
         runtime.pull(spec.image, spec.registry_auth, self._pulled)
-        plan = self._plan(spec)
+        plan = plan_container(self._host, self.command, spec)
+        self._host_key = plan.access.host_key
         self._enter(Phase.STARTING)
         with self._host.one_at_a_time:
             self._go_on()
             self._host.make_room(self.command)
             self._remember_baseline()
+            self._may_exist = True
             self.record.container = runtime.create(plan)
-        self._host.store.save(self.record)
+        self._save()
         self._host.settings.run_hooks("lease-start", self._hook_values())
         self._go_on()
         runtime.start(self.record.container)
@@ -153,33 +154,7 @@ class LeaseRun:
         if read is not None and not self.record.baseline:
             readings = {uuid: read(uuid) for uuid in self.command.epochs}
             self.record.baseline = {uuid: used for uuid, used in readings.items() if used is not None}
-            self._host.store.save(self.record)
-
-    def _plan(self, spec: WorkloadSpec) -> ContainerPlan:
-        folder = self._host.store.folder(self.command.lease)
-        engine = self._host.runtime.name != "process"
-        bundle = build_bundle(self._host.settings.folder / "bundles") if engine else None
-        try:
-            access = prepare_access(folder / "access", spec.ssh_public_key, bundle, Ed25519Key.generate())
-        except ValueError as error:
-            raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"the buyer's key: {error}") from error
-        self._host_key = access.host_key
-        return ContainerPlan(
-            lease=self.command.lease,
-            assignment=self.command.assignment,
-            epochs=self.command.epochs,
-            image=spec.image,
-            access=access,
-            command=spec.command or (),
-            env=spec.env,
-            simulated=self._host.settings.simulated,
-            cpu_millis=spec.cpu_millis,
-            memory_mib=spec.memory_mib,
-            shm_mib=spec.shm_mib,
-            pids=spec.pids,
-            disk_gib=spec.disk_gib,
-            dns=self._host.settings.dns,
-        )
+            self._save()
 
     def _wait_for_sshd(self) -> None:
         deadline = time.monotonic() + self._host.settings.sshd_seconds
@@ -199,29 +174,41 @@ class LeaseRun:
         if container is None:
             raise RuntimeFailure(FailureReason.INTERNAL, "the container is gone")
         if not container.running:
-            said = runtime.logs(container.id).strip()[-300:]
-            raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"exit code {container.exit_code}: {said}")
+            said = f"exit code {container.exit_code}: {runtime.logs(container.id).strip()[-300:]}"
+            if self._patience.is_tried:
+                raise RuntimeFailure(FailureReason.INTERNAL, f"it ended while the engine was away, {said}")
+            raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, said)
         return container
 
     # ---- while it runs
 
     def _watch(self) -> None:
-        next_disk_check = next_log = time.monotonic()
         while not self._stop.is_set():
-            container = self._inspect_running()
-            if self._adopted is not None:
-                self._announce()  # it ran all along; its tunnel may take a while to come back
-            if self._tunnel is None and self.command.relays:
-                self._dial(container)
-            self._announce()
-            if time.monotonic() >= next_disk_check:
-                self._check_disk()
-                next_disk_check = time.monotonic() + self._host.settings.disk_check_seconds
-            if time.monotonic() >= next_log:
-                self._keep_log()
-                next_log = time.monotonic() + self._host.settings.log_seconds
+            try:
+                self._look_after()
+                self._patience.rest()
+            except (RuntimeFailure, OSError) as error:
+                self._patience.bear(error)
             self._stop.wait(self._host.settings.watch_seconds)
         raise Stopped
+
+    def _look_after(self) -> None:
+        container = self._inspect_running()
+        if self._adopted is not None:
+            self._announce()  # it ran all along; its tunnel may take a while to come back
+        if self._tunnel is None and self.command.relays:
+            self._dial(container)
+        self._announce()
+        now = time.monotonic()
+        if now >= self._next_firewall_check:
+            self._next_firewall_check = now + self._host.settings.firewall_check_seconds
+            self._host.runtime.keep_closed()
+        if now >= self._next_disk_check:
+            self._next_disk_check = now + self._host.settings.disk_check_seconds
+            self._check_disk()
+        if now >= self._next_log:
+            self._next_log = now + self._host.settings.log_seconds
+            self._keep_log()
 
     def _announce(self) -> None:
         if not self._announced:
@@ -236,11 +223,13 @@ class LeaseRun:
             Forward(relay, container.address, port) for relay, port in zip(self.command.relays, ports, strict=False)
         ]
         folder = self._host.store.folder(self.command.lease) / "tunnel"
-        self._tunnel = Tunnel(folder, self._host.settings.node_key(), forwards)
-        self._tunnel.start()
+        settings = self._host.settings
+        tunnel = Tunnel(folder, settings.node_key(), forwards, proxy_url=settings.proxy_url)
+        tunnel.start()
+        self._tunnel = tunnel
         adopted = self._adopted is not None
-        if not self._wait_tunnel(self._tunnel) and not adopted:
-            raise RuntimeFailure(FailureReason.RELAY_UNAVAILABLE, self._tunnel.last_line or "no tunnel stood in time")
+        if not self._wait_tunnel(tunnel) and not adopted:
+            raise RuntimeFailure(FailureReason.RELAY_UNAVAILABLE, tunnel.last_line or "no tunnel stood in time")
 
     def _wait_tunnel(self, tunnel: Tunnel) -> bool:
         deadline = time.monotonic() + self._host.settings.tunnel_seconds
@@ -251,7 +240,11 @@ class LeaseRun:
         return True
 
     def _check_disk(self) -> None:
-        used = self._host.runtime.disk_used_mib(self.record.container)
+        try:
+            used = self._host.runtime.disk_used_mib(self.record.container)
+        except RuntimeFailure as failure:
+            log.warning("lease %s: %s", self.command.lease, failure.detail)
+            return
         limit = self.command.spec.disk_gib * 1024 if self.command.spec else None
         if used is not None and limit is not None and used > limit:
             raise RuntimeFailure(FailureReason.WORKLOAD_EXITED, f"{used} MiB written, {limit} MiB is the limit")
@@ -267,17 +260,23 @@ class LeaseRun:
     def _take_down(self, phase: Phase, reason: FailureReason | None, detail: str | None) -> None:
         self._enter(Phase.STOPPING, reason=reason, detail=detail)
         if self._tunnel is not None:
-            self._tunnel.stop()
-        end_left_behind(self._host.store.folder(self.command.lease) / "tunnel")
+            self._attempt("its tunnel", self._tunnel.stop)
+        folder = self._host.store.folder(self.command.lease) / "tunnel"
+        self._attempt("a tunnel from before", lambda: end_left_behind(folder))
         self._remove_container(phase)
-        try:
-            self._host.settings.run_hooks("lease-end", self._hook_values())
-        except RuntimeFailure as failure:
-            log.warning("lease %s: hook at its end: %s", self.command.lease, failure.detail)
+        self._attempt("its image", lambda: self._host.runtime.let_go(self._held_image))
+        self._attempt("the hook at its end", lambda: self._host.settings.run_hooks("lease-end", self._hook_values()))
         final = replace(self._ack(phase, reason=reason, detail=detail), memory_at_baseline=self._wait_for_baseline())
-        self._host.store.finish(self.record, final)
+        self._attempt("its record", lambda: self._host.store.finish(self.record, final))
         self.phase = phase
         self._host.emit(final)
+
+    def _attempt(self, what: str, step: Callable[[], None]) -> None:
+        """A step of the way down that must not keep the next one from being done."""
+        try:
+            step()
+        except Exception as error:
+            log.warning("lease %s: %s: %s", self.command.lease, what, error)
 
     def _remove_container(self, phase: Phase) -> None:
         """Until it is really gone: a lease must never be called stopped while its container may run."""
@@ -289,9 +288,9 @@ class LeaseRun:
                     self._keep_log()
                 self._host.runtime.remove(self.record.container, self.command.lease)
                 return
-            except RuntimeFailure as failure:
-                log.warning("lease %s can't be removed yet: %s", self.command.lease, failure.detail)
-                if failure.reason is FailureReason.ENGINE_UNAVAILABLE and not self.record.container:
+            except Exception as error:
+                log.warning("lease %s can't be removed yet: %s", self.command.lease, error)
+                if not self._may_exist:
                     return  # nothing was ever made, and the engine may be missing for good
                 time.sleep(self._host.settings.retry_seconds)
 
@@ -318,7 +317,7 @@ class LeaseRun:
     ) -> None:
         self.phase = self.record.phase = phase
         if progress_percent is None or progress_percent == 0:
-            self._host.store.save(self.record)
+            self._save()
         self._host.emit(self._ack(phase, progress_percent=progress_percent, reason=reason, detail=detail))
 
     def _ack(

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable
 
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
-from nodes.agent.workloads.lease import Host, LeaseRun
+from nodes.agent.workloads.host import Host
+from nodes.agent.workloads.lease import LeaseRun
+from nodes.agent.workloads.needs import what_is_missing
 from nodes.agent.workloads.runtime import Container, Runtime, RuntimeFailure
 from nodes.agent.workloads.settings import Settings
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
@@ -24,7 +26,6 @@ class LeaseManager:
     """Implements `nodes.agent.workloads.api.Workloads`."""
 
     def __init__(self, runtime: Runtime, settings: Settings, on_change: Callable[[], None]) -> None:
-        self.runtime = runtime.name
         self._runtime = runtime
         self._on_change = on_change
         self._store = LeaseStore(settings.folder / "leases")
@@ -34,11 +35,23 @@ class LeaseManager:
         self._ended: dict[str, Ack] = {}
         self._acks: list[Ack] = []
         self._logs: dict[str, LogTail] = {}
+        self._stop_reason: FailureReason | None = None
+        self.ready = True
+
+    @property
+    def runtime(self) -> str:
+        return "none" if self.problem else self._runtime.name
+
+    @property
+    def problem(self) -> str | None:
+        return what_is_missing(self._runtime.name) if self.ready else "the engine can't be asked what runs"
 
     def apply(self, command: AssignmentCommand) -> None:
         """Start towards what the command wants; repeated with every reply."""
         with self._lock:
             self._sweep()
+            if not self.ready:
+                return
             if command.wanted == RUN:
                 self._apply_run(command)
             else:
@@ -53,6 +66,7 @@ class LeaseManager:
     def stop_all(self, reason: FailureReason) -> None:
         """End every lease on the host's own account."""
         with self._lock:
+            self._stop_reason = None if self.ready else reason
             for run in self._runs.values():
                 run.stop(reason)
 
@@ -84,17 +98,35 @@ class LeaseManager:
         return bool(containers) and self._runtime.owns_pid(pid, containers)
 
     def recover(self) -> None:
-        """Rebuild what runs from records and labels; what was half started begins again."""
+        """Rebuild what runs from records and labels; what was half started begins again.
+
+        Nothing is begun or ended while the engine can't be asked: that is tried again until it answers.
+        """
+        self.ready = self._try_to_recover()
+        if not self.ready:
+            threading.Thread(target=self._keep_trying, name="recovery", daemon=True).start()
+
+    def _keep_trying(self) -> None:
+        while not self._try_to_recover():
+            time.sleep(self._host.settings.retry_seconds)
+        with self._lock:
+            self.ready = True
+            if self._stop_reason is not None:
+                self.stop_all(self._stop_reason)
+        self._on_change()
+
+    def _try_to_recover(self) -> bool:
         try:
             found = {each.lease: each for each in self._runtime.list()}
         except RuntimeFailure as failure:
             log.warning("the engine can't be asked what runs: %s", failure.detail)
-            found = {}
+            return False
         with self._lock:
             for record in self._store.load():
                 self._recover(record, found.pop(record.command.lease, None))
             for container in found.values():
                 self._adopt(_record_of(container), container)
+        return True
 
     def _apply_run(self, command: AssignmentCommand) -> None:
         run = self._runs.get(command.lease)
@@ -113,7 +145,14 @@ class LeaseManager:
         elif (ended := self._ended.get(command.lease)) and _same(ended, command):
             self._repeat(ended)
         else:
-            self._repeat(_never_here(command))
+            self._end_unknown(command)
+
+    def _end_unknown(self, command: AssignmentCommand) -> None:
+        """Nothing is known of it here, but the engine may have its container: it is acked when that is gone."""
+        record = Record(command, Phase.STOPPING, boot_id())
+        run = LeaseRun(self._host, record, adopted=_gone(record))
+        run.stop()
+        self._begin(run)
 
     def _begin(self, run: LeaseRun) -> None:
         self._runs[run.command.lease] = run
@@ -168,8 +207,8 @@ class LeaseManager:
         if record.final is not None:
             self._ended[record.command.lease] = record.final
             if container is not None:
-                self._runtime.remove(container.id, container.lease)
-        elif record.phase is Phase.RUNNING and container is not None:
+                self._finish(record, container)
+        elif record.phase is Phase.RUNNING and container is not None and _may_go_on(record, container):
             self._adopt(record, container)
         elif record.phase in (Phase.PULLING, Phase.STARTING):
             self._begin(LeaseRun(self._host, Record(record.command, Phase.PULLING, boot_id(), "", record.baseline)))
@@ -192,20 +231,8 @@ class LeaseManager:
 
 
 def _same(ended: Ack, command: AssignmentCommand) -> bool:
-    return ended.assignment == command.assignment and ended.epochs == command.epochs
-
-
-def _never_here(command: AssignmentCommand) -> Ack:
-    return Ack(
-        assignment=command.assignment,
-        lease=command.lease,
-        epochs=dict(command.epochs),
-        phase=Phase.STOPPED,
-        run=0,
-        seq=0,
-        mono_ms=0,
-        memory_at_baseline=True,  # nothing of this lease was here, so nothing of it is left
-    )
+    """A stop has higher epochs than the run that it ends, so these tell nothing."""
+    return ended.assignment == command.assignment
 
 
 def _record_of(container: Container) -> Record:
@@ -219,6 +246,11 @@ def _record_of(container: Container) -> Record:
         stop_grace_seconds=10,
     )
     return Record(command, Phase.RUNNING, boot_id(), container.id)
+
+
+def _may_go_on(record: Record, container: Container) -> bool:
+    """Not what a restart of the host ended: that is no end of the buyer's."""
+    return container.running or record.boot == boot_id()
 
 
 def _gone(record: Record) -> Container:

@@ -6,13 +6,17 @@ from collections.abc import Callable
 
 from nodes.agent.protocol import Ack, AssignmentCommand, FailureReason, LeaseStatus, LogTail, Phase
 
+NO_ENGINE = "no container engine: install Docker or Podman, or start its service"
+
 
 class NoWorkloads:
     """Refuses to run, agrees to stop."""
 
     runtime = "none"
+    ready = True
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], problem: str = NO_ENGINE) -> None:
+        self.problem: str | None = problem
         self._on_change = on_change
         self._acks: list[Ack] = []
 

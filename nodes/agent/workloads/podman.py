@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nodes.agent.workloads.access import LEASE_MOUNTED_AT
+from nodes.agent.workloads.cards import cdi_name
 from nodes.agent.workloads.docker import (
     CAPABILITIES,
     MIB,
@@ -28,6 +29,9 @@ class PodmanRuntime(DockerRuntime):
 
     name = "podman"
 
+    def _storage_folder(self) -> str:
+        return str(self.engine.get(f"{API}/info")["store"]["graphRoot"])
+
     def _create_network(self, plan: ContainerPlan) -> None:
         wanted = {
             "name": network_name(plan.lease),
@@ -46,11 +50,12 @@ class PodmanRuntime(DockerRuntime):
             "user": "0:0",
             "entrypoint": ["/bin/sh", f"{LEASE_MOUNTED_AT}/start"],
             "command": list(plan.command),
-            "env": environment(plan),
+            "env": environment(plan, void=True),
             "labels": labels(plan),
             "stop_signal": 15,
             "systemd": "false",
             "restart_policy": "no",
+            "image_volume_mode": "ignore",  # a volume would be outside of the disk limit
             "log_configuration": {"driver": "k8s-file", "size": 10 * MIB},
             "netns": {"nsmode": "bridge"},
             "Networks": {network_name(plan.lease): {}},
@@ -61,18 +66,17 @@ class PodmanRuntime(DockerRuntime):
             "shm_size": plan.shm_mib * MIB,
             "resource_limits": _limits(plan),
             "mounts": [_mount(source, target) for source, target in mounts(plan)],
-            "devices": [] if plan.simulated else [{"path": f"nvidia.com/gpu={uuid}"} for uuid in plan.gpus],
+            "devices": [] if plan.simulated else [{"path": cdi_name(uuid)} for uuid in plan.gpus],
         }
         return str(self.engine.call("POST", f"{API}/containers/create", wanted)["Id"])
 
 
 def _limits(plan: ContainerPlan) -> dict[str, Any]:
-    limits: dict[str, Any] = {"pids": {"limit": plan.pids}}
-    if plan.memory_mib:
-        limits["memory"] = {"limit": plan.memory_mib * MIB, "swap": plan.memory_mib * MIB}
-    if plan.cpu_millis:
-        limits["cpu"] = {"quota": plan.cpu_millis * CPU_PERIOD_US // 1000, "period": CPU_PERIOD_US}
-    return limits
+    return {
+        "pids": {"limit": plan.pids},
+        "memory": {"limit": plan.memory_mib * MIB, "swap": plan.memory_mib * MIB},
+        "cpu": {"quota": plan.cpu_millis * CPU_PERIOD_US // 1000, "period": CPU_PERIOD_US},
+    }
 
 
 def _mount(source: str, target: str) -> dict[str, Any]:

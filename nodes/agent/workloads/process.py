@@ -76,6 +76,9 @@ class ProcessRuntime:
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
         on_progress(100)
 
+    def let_go(self, image: str | None) -> None:
+        """There are none."""
+
     def create(self, plan: ContainerPlan) -> str:
         if not allowed():
             detail = f"the process runtime isolates nothing; {ALLOWED_VARIABLE}=1 allows it for a demonstration"
@@ -90,7 +93,7 @@ class ProcessRuntime:
         facts = {
             "assignment": plan.assignment,
             "epochs": dict(plan.epochs),
-            "env": environment(plan),
+            "env": environment(plan, void=False),
             "port": port,
             "host_key": plan.access.host_key,
         }
@@ -149,6 +152,12 @@ class ProcessRuntime:
     def disk_used_mib(self, container: str) -> int | None:
         return None  # the home is a tmpfs with a size of its own
 
+    def disk_free_mib(self) -> int | None:
+        return None
+
+    def keep_closed(self) -> None:
+        """It has no network of its own."""
+
     def stop(self, container: str, grace_seconds: int) -> None:
         facts = self._facts(container)
         for number, seconds in ((signal.SIGTERM, float(grace_seconds)), (signal.SIGKILL, 10.0)):
@@ -188,7 +197,8 @@ class ProcessRuntime:
 
     def _write_files(self, folder: Path, plan: ContainerPlan, port: int) -> None:
         seen = INSIDE if self._as_root else folder
-        env = " ".join(f'"{key}={value}"' for key, value in environment(plan).items() if '"' not in value)
+        pairs = [f"{key}={value}" for key, value in environment(plan, void=False).items()]
+        env = " ".join(f'"{each}"' for each in pairs if each.isprintable() and not set(each) & set('"\\'))
         (folder / "sshd_config").write_text(_CONFIG.format(port=port, folder=seen, env=env))
         line = plan.access.authorized_keys.read_text().partition('/session" ')[2]
         (folder / "authorized_keys").write_text(line)

@@ -18,13 +18,21 @@ HOST_KEY_LABEL = "fallow.host-key"
 GPUS_VARIABLE = "FALLOW_GPUS"
 
 
+DETAIL_LENGTH_MAX = 500
+
+
 class RuntimeFailure(Exception):
-    """A lease can't be started or has ended; `reason` says on whose account."""
+    """A lease can't be started or has ended; `reason` says on whose account, `detail` is one printable line."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
-        super().__init__(detail)
         self.reason = reason
-        self.detail = detail[:500]
+        self.detail = printable(detail)[:DETAIL_LENGTH_MAX]
+        super().__init__(self.detail)
+
+
+def printable(text: str) -> str:
+    """One line that any database and page can take: what a container wrote may hold any byte."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,11 @@ class ContainerPlan:
     epochs: Mapping[str, int]
     image: str
     access: Access
+    cpu_millis: int
+    memory_mib: int
     command: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
-    cpu_millis: int | None = None
-    memory_mib: int | None = None
     shm_mib: int = 1024
     pids: int = 4096
     disk_gib: int = 10
@@ -93,7 +101,10 @@ class Runtime(Protocol):
     forwards_ports: bool  # whether the declared ports of a lease are its own and may be forwarded
 
     def pull(self, image: str, auth: Mapping[str, str] | None, on_progress: Callable[[int], None]) -> None:
-        """Have the image here; `on_progress` gets percent and may raise to give up."""
+        """Have the image here and hold it until `let_go`; `on_progress` gets percent and may raise to give up."""
+
+    def let_go(self, image: str | None) -> None:
+        """A lease has ended, whose image (None: it is not known) need not be held any more."""
 
     def create(self, plan: ContainerPlan) -> str:
         """Make network and container, not started; returns the container's id."""
@@ -110,7 +121,14 @@ class Runtime(Protocol):
     def logs(self, container: str) -> str:
         """The last lines that it wrote; nothing when they can't be had."""
 
-    def disk_used_mib(self, container: str) -> int | None: ...
+    def disk_used_mib(self, container: str) -> int | None:
+        """What a container has written, its volumes included; None when there is no telling."""
+
+    def disk_free_mib(self) -> int | None:
+        """Room where containers write; None when there is no telling."""
+
+    def keep_closed(self) -> None:
+        """See that what a lease's network must not reach is still closed."""
 
     def stop(self, container: str, grace_seconds: int) -> None:
         """SIGTERM, the grace, SIGKILL."""

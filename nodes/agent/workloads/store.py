@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nodes.agent.files import keep_text
 from nodes.agent.protocol import Ack, AssignmentCommand, Phase, ProtocolError, decode, encode
-from nodes.agent.workloads.openssh import write_secret
 
 KEPT_SECONDS = 7 * 24 * 3600
 
@@ -41,7 +40,7 @@ class LeaseStore:
         return self._folder / lease
 
     def save(self, record: Record) -> None:
-        """Replace the record of its lease; it is on the disk when this returns."""
+        """Replace the record of its lease."""
         folder = self.folder(record.command.lease)
         folder.mkdir(parents=True, exist_ok=True)
         values = {
@@ -52,8 +51,7 @@ class LeaseStore:
             "baseline": record.baseline,
             "final": encode(record.final).decode() if record.final else None,
         }
-        write_secret(folder / "record.new", json.dumps(values).encode())
-        os.replace(folder / "record.new", folder / "record.json")
+        keep_text(folder / "record.json", json.dumps(values), sync=False)
 
     def finish(self, record: Record, final: Ack) -> None:
         """Keep the final ack, remove keys and everything else of the lease."""
@@ -61,12 +59,13 @@ class LeaseStore:
         if spec is not None and spec.registry_auth is not None:
             record.command = dataclasses.replace(record.command, spec=dataclasses.replace(spec, registry_auth=None))
         record.final, record.phase = final, final.phase
-        self.save(record)
-        for path in self.folder(record.command.lease).iterdir():
+        folder = self.folder(record.command.lease)
+        for path in [*folder.glob("*")]:  # before the record is written: on a full disk that makes its room
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != "record.json":
                 path.unlink(missing_ok=True)
+        self.save(record)
 
     def load(self) -> list[Record]:
         """Every readable record; those of leases that ended long ago are removed."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodes.agent import connect
+from nodes.agent.connect import PROXY_VARIABLE
 from nodes.agent.protocol import RelayEndpoint
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
 
@@ -35,11 +39,14 @@ class Forward:
 class Tunnel:
     """One ssh client for all forwards of a lease; `folder` keeps its key, the relay's pinned key and its pid."""
 
-    def __init__(self, folder: Path, key: Ed25519Key, forwards: Sequence[Forward]) -> None:
+    def __init__(
+        self, folder: Path, key: Ed25519Key, forwards: Sequence[Forward], *, proxy_url: str | None = None
+    ) -> None:
         assert forwards, "a tunnel forwards at least one port"
         self._folder = folder
         self._key = key
         self._forwards = forwards
+        self._proxy_url = proxy_url
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
         self._up = threading.Event()
@@ -95,7 +102,8 @@ class Tunnel:
                 return
             try:
                 process = subprocess.Popen(
-                    ssh_command(self._folder, self._forwards),
+                    ssh_command(self._folder, self._forwards, through_proxy=self._proxy_url is not None),
+                    env=os.environ | ({PROXY_VARIABLE: self._proxy_url} if self._proxy_url else {}),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
@@ -107,18 +115,22 @@ class Tunnel:
                 self.last_line = f"ssh could not be started: {error.strerror}"
                 return
             self._process = process
-        (self._folder / "tunnel.pid").write_text(str(process.pid))
+        try:
+            (self._folder / "tunnel.pid").write_text(str(process.pid))
+        except OSError as error:  # of a full disk: an agent that is killed now leaves this client behind
+            log.warning("tunnel.pid can't be written: %s", error)
         self._listen_to(process)
 
     def _listen_to(self, process: subprocess.Popen[str]) -> None:
-        standing = 0
+        standing, said = 0, ""
         assert process.stderr is not None
         with process.stderr:
             for line in process.stderr:
                 if _FORWARDED in line:
                     standing += 1
                 elif not line.startswith("debug1:"):
-                    self.last_line = line.strip() or self.last_line
+                    said = said if said.startswith(connect.TROUBLE) else line.strip()  # ssh adds that it was cut off
+                    self.last_line = said or self.last_line
                 if standing == len(self._forwards):
                     self._up.set()
         process.wait()
@@ -126,7 +138,7 @@ class Tunnel:
             self._process = None
 
 
-def ssh_command(folder: Path, forwards: Sequence[Forward]) -> list[str]:
+def ssh_command(folder: Path, forwards: Sequence[Forward], *, through_proxy: bool = False) -> list[str]:
     """The whole command line; nothing of the owner's own ssh configuration takes part."""
     endpoint = forwards[0].endpoint
     options = {
@@ -146,6 +158,8 @@ def ssh_command(folder: Path, forwards: Sequence[Forward]) -> list[str]:
         "UpdateHostKeys": "no",
         "UserKnownHostsFile": str(folder / "known-hosts"),
     }
+    if through_proxy:
+        options["ProxyCommand"] = f"{shlex.quote(sys.executable).replace('%', '%%')} -m {connect.__name__} %h %p"
     command = ["ssh", "-F", "/dev/null", "-N", "-T", "-i", str(folder / "relay-key"), "-p", str(endpoint.port)]
     for name, value in options.items():
         command += ["-o", f"{name}={value}"]

@@ -13,7 +13,9 @@ from django.core.management.base import BaseCommand
 
 from nodes.relay.leases import LeaseTunnels
 from nodes.relay.server import serve
+from nodes.relay.tunnels import Limits
 from nodes.relay_keys import relay_host_key_file
+from nodes.services.relay_ports import keep_relay_ports
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ class Command(BaseCommand):
     help = "Carry SSH and declared ports of leases to their nodes."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        keep_relay_ports()
         asyncio.run(_serve_until_stopped())
 
 
@@ -38,6 +41,10 @@ async def _serve_until_stopped() -> None:
         host_key_path=relay_host_key_file(),
         tunnels=LeaseTunnels(),
         bind_host=settings.RELAY_BIND,
+        limits=Limits(
+            connections_per_address=settings.RELAY_CONNECTIONS_PER_ADDRESS,
+            logins_pending_per_address=settings.RELAY_LOGINS_PER_ADDRESS,
+        ),
     )
     log.info("nodes dial %s:%s", settings.RELAY_BIND, relay.port)
     try:

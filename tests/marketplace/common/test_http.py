@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+
+import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
@@ -8,6 +11,7 @@ from django.urls import path
 from marketplace import urls
 from marketplace.common import hints, rate
 from marketplace.common.addresses import client_address
+from tests.conftest import TEST_DATABASE
 from tests.factories import api_of, make_firm
 
 
@@ -52,6 +56,58 @@ def test_a_body_that_is_too_large_is_a_problem():
 def test_a_body_that_is_not_an_object_is_a_problem(body):
     answer = api_of(make_firm()).generic("POST", "/api/v1/api-keys/", body, content_type="application/json")
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b'{"name":' * 50_000, b'{"scopes":' + b"[" * 400_000, b'{"name":"' + b"9" * 10_000 + b"}"],
+    ids=["lists", "objects", "a field", "not closed"],
+)
+def test_a_body_without_a_bottom_is_a_problem(body):
+    answer = api_of(make_firm()).generic("POST", "/api/v1/api-keys/", body, content_type="application/json")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["api-keys/", "members/", "orders/preview/", "orders/", "capacity-listings/"])
+@pytest.mark.parametrize(
+    "body", [b'{"name":"\\ud800"}', b'{"\\udfff":1}', b'{"gpu":["\\ud800"],"duration_seconds":60}']
+)
+def test_half_a_character_is_a_problem(address, body):
+    headers = {"Idempotency-Key": "k"}
+    answer = api_of(make_firm()).generic(
+        "POST", f"/api/v1/{address}", body, content_type="application/json", headers=headers
+    )
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["orders/", "leases/", "deposits/", "members/", "wallet/statement/", "nodes/"])
+@pytest.mark.parametrize("cursor", ["SW5maW5pdHk", "TmFO", "MWU5OQ", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "W10", "x"])
+def test_a_cursor_that_is_not_ours_is_a_problem(address, cursor):
+    answer = api_of(make_firm()).get(f"/api/v1/{address}", {"cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor")
+
+
+@pytest.fixture
+def refusing_keys(transactional_db):
+    """PostgreSQL refuses every new key, as it would when a constraint is broken by somebody who was faster."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
+        owner.execute(
+            "CREATE FUNCTION refuse_key() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'refused' USING ERRCODE = 'unique_violation'; END $$;"
+            "CREATE TRIGGER refuse_key BEFORE INSERT ON accounts_apikey FOR EACH ROW"
+            " WHEN (NEW.name = 'refused') EXECUTE FUNCTION refuse_key()"
+        )
+        yield
+        owner.execute("DROP TRIGGER refuse_key ON accounts_apikey; DROP FUNCTION refuse_key")
+
+
+def test_what_the_database_refuses_is_a_conflict(refusing_keys):
+    body = {"name": "refused", "scopes": ["read"]}
+    answer = api_of(make_firm()).post("/api/v1/api-keys/", body, format="json", headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
 @pytest.mark.django_db(transaction=True)

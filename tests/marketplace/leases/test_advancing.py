@@ -42,6 +42,17 @@ def run_leases(market: Market, count: int = 2) -> list[Host]:
     return hosts
 
 
+def test_the_probe_goes_where_this_process_reaches_the_relay(market, settings):
+    settings.RELAY_HOST, settings.RELAY_PROBE_HOST = "relay.example", "relay"
+    host = market.host(count=1)
+    market.list_cards(host)
+    market.order(duration_seconds=3600)
+    host.run_everything(market.clock.now())
+    asked: list[str] = []
+    market.tick(probe=lambda host, port, key: asked.append(host))
+    assert asked == ["relay"]
+
+
 def test_a_limit_never_hides_a_lease_that_is_over(market):
     run_leases(market)
     youngest = Lease.objects.latest("pk")

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 
+import psycopg
 import pytest
+from django.db import connection, transaction
 
 from marketplace.ledger.models import AccountKind, Code
-from marketplace.ledger.selectors import account_for
+from marketplace.ledger.selectors import account_for, balances_after, statement
 from marketplace.ledger.services import Leg, post
+from tests.conftest import TEST_DATABASE
 from tests.factories import NOON, api_of, fund, make_firm
 
 WALLET, ESCROW = AccountKind.WALLET, AccountKind.ESCROW
@@ -60,6 +64,32 @@ def test_the_statement_has_a_balance_on_each_line_and_pages_through_all():
     assert lines[0]["data"] == {"hours": 10}
     assert lines[0]["code"] == "order_escrow"
     assert lines[0]["journal"].startswith("jrn_")
+
+
+def entries_read():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'ledger_entry'"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_newest_page_does_not_read_the_whole_history():
+    alice = make_firm()
+    for _ in range(200):
+        fund(alice, 1_000_000)
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
+        owner.execute("ANALYZE ledger_entry, ledger_account")
+    newest = list(statement(firm=alice, kind=WALLET, currency="USD").order_by("-pk")[:3])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        before = entries_read()
+        after = balances_after(newest)
+        read = entries_read() - before
+    assert [after[entry.pk] for entry in newest] == [200_000_000, 199_000_000, 198_000_000]
+    assert read < 20
 
 
 @pytest.mark.django_db

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
-import pytest
+import threading
 
-from marketplace.accounts.models import Firm
+import pytest
+from django.db import connections
+
+from listings.models import CapacityListing
+from marketplace.accounts.models import ApiKey, Firm
+from marketplace.common.api import parse
+from marketplace.common.errors import Conflict
+from marketplace.events.models import Event
 from marketplace.leases.models import Lease
 from marketplace.ledger.selectors import wallet_balances
 from marketplace.orders.models import Order
+from marketplace.orders.serializers import OrderInput, order_request
+from marketplace.orders.services.placing import place_order
 from nodes.models import Card
-from tests.factories import make_firm
+from tests.conftest import FrozenClock
+from tests.factories import NOON, make_firm
 from tests.hosts import HOST_KEY
 from tests.market import USD, Market
 
@@ -58,10 +68,33 @@ def test_a_repeated_order_is_shown_as_it_is_whatever_the_rules_say_by_now(market
 def test_a_cancelled_order_returns_its_money(market):
     order = market.order().json()["id"]
     assert available(market.bob) == 95 * USD
-    assert market.buyer.post(f"/api/v1/orders/{order}/cancel/", headers={"Prefer": "wait=0"}).status_code == 202
+    assert market.cancel(order).status_code == 202
     market.tick()
     assert market.buyer.get(f"/api/v1/orders/{order}/").json()["end_reason"] == "buyer_cancelled"
     assert available(market.bob) == 100 * USD
+
+
+def test_a_repeated_cancel_shows_the_order_as_it_is_and_says_who_did_it(market):
+    order = market.order().json()["id"]
+    missing = market.buyer.post(f"/api/v1/orders/{order}/cancel/")
+    assert (missing.status_code, missing.json()["code"]) == (400, "idempotency_key_required")
+    assert [market.cancel(order, key=key).status_code for key in ("a", "a", "b")] == [202, 202, 202]
+    market.tick()
+    answers = [market.cancel(order, key=key) for key in ("a", "b", "c")]
+    assert [(each.status_code, each.json()["state"]) for each in answers] == [(200, "cancelled")] * 3
+    assert available(market.bob) == 100 * USD
+    other = market.order().json()["id"]
+    assert market.cancel(other, key="a").status_code == 422
+    told = Event.objects.get(firm_id=market.bob.pk, type="order.cancelled")
+    assert told.actor == ApiKey.objects.filter(firm=market.bob).latest("pk").public_id
+
+
+def test_an_order_that_ended_otherwise_cannot_be_cancelled(market):
+    market.list_cards(market.host())
+    order = market.order().json()["id"]
+    for _ in range(2):
+        answer = market.cancel(order, key="a")
+        assert (answer.status_code, answer.json()["code"]) == (409, "order_not_open")
 
 
 def test_an_order_ends_when_its_time_is_over(market):
@@ -70,6 +103,42 @@ def test_an_order_ends_when_its_time_is_over(market):
     market.tick()
     assert market.buyer.get(f"/api/v1/orders/{order}/").json()["state"] == "expired"
     assert available(market.bob) == 100 * USD
+
+
+def test_a_firm_has_only_so_many_open_orders(market, settings):
+    settings.OPEN_ORDERS_MAX = 2
+    made = [market.order(duration_seconds=3600) for _ in range(3)]
+    assert [each.status_code for each in made] == [201, 201, 409]
+    assert made[2].json()["code"] == "too_many_orders"
+    assert available(market.bob) == 99 * USD
+    market.list_cards(market.host(count=1))
+    market.tick()
+    assert market.order(duration_seconds=3600).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_at_the_same_moment_are_counted_one_after_the_other(settings):
+    settings.OPEN_ORDERS_MAX = 3
+    market = Market(FrozenClock(NOON))
+    body = {"gpu": ["h100-sxm5-80gb"], "duration_seconds": 60, "image": "i", "ssh_public_key": HOST_KEY}
+    wanted = order_request(parse(OrderInput, body | {"max_price_per_gpu_hour": "0.500"}))
+    refused = []
+
+    def place():
+        try:
+            place_order(firm=market.bob, actor="test", request=wanted, now=NOON)
+        except Conflict as error:
+            refused.append(error.code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=place) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["too_many_orders"] * 5
+    assert Order.objects.filter(state="open").count() == 3
 
 
 def test_a_changed_price_makes_the_quote_stale(market):
@@ -139,6 +208,32 @@ def test_a_firm_never_trades_with_itself(market):
         {"offer": "forged"},
         {"no_such_field": 1},
         {"ports": [0]},
+        {"interruptible": True},
+        {"time_in_force": "fok", "min_count": 1, "count": 2},
+        {"env": {f"V{number}": "" for number in range(65)}},
+        {"env": {"1A": "x"}},
+        {"env": {"A-B": "x"}},
+        {"env": {"A=B": "x"}},
+        {"env": {"Ä": "x"}},
+        {"env": {"A\n": "x"}},
+        {"env": {"": "x"}},
+        {"env": {"A": "x\nPermitRootLogin yes"}},
+        {"env": {"A": "x\x00"}},
+        {"command": ["\x00"]},
+        {"command": ["x" * 4000] * 9},
+        {"env": {f"V{number}": "ü" * 2000 for number in range(9)}},
+        {"registry_auth": {"username": "u", "password": "p", "serveraddress": "http://10.0.0.1"}},
+        {"registry_auth": {"username": "u"}},
+        {"registry_auth": {}},
+        {"image": "two words"},
+        {"image": "upper/Case"},
+        {"image": "ïmage"},
+        {"image": "image:tag:tag"},
+        {"image": "-image"},
+        {"image": "image@sha256:abc"},
+        {"image": "a//b"},
+        {"image": "--privileged"},
+        {"image": "image:" + "t" * 129},
     ],
 )
 def test_a_wrong_body_is_a_clear_400_and_moves_no_money(market, body):
@@ -148,6 +243,43 @@ def test_a_wrong_body_is_a_clear_400_and_moves_no_money(market, body):
     assert response.json()["errors"] or response.json()["code"] == "bad_offer"
     assert available(market.bob) == 100 * USD
     assert not Order.objects.exists()
+
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"image": image} for image in (
+            "ubuntu", "ubuntu:24.04", "nvcr.io/nvidia/pytorch:24.10-py3", "localhost:5000/a__b/c.d-e:T_1",
+            "[::1]:5000/a", f"ghcr.io/a/b@{DIGEST}", f"ghcr.io/a/b:tag@{DIGEST}",
+        )),
+        {"env": {f"_V{number}": " kept as it is " for number in range(64)}},
+        {"command": ["sh", "-c", "echo a\necho b "]},
+        {"registry_auth": {"username": "u", "password": "p "}},
+        {"registry_auth": {"identitytoken": "t"}},
+        {"interruptible": False, "start_at": None},
+        {"time_in_force": "fok"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_node_can_take_reaches_it_unchanged(market, body):
+    market.list_cards(market.host())
+    assert market.order(**body).status_code == 201, body
+    order = Order.objects.get()
+    stored = order.workload | {"registry_auth": order.registry_auth}
+    assert all(stored[name] == value for name, value in body.items() if name in stored)
+
+
+def test_a_price_that_rose_makes_the_quote_stale_whatever_the_cap_and_a_lower_one_is_taken(market):
+    listing = market.list_cards(market.host())
+    (offer,) = market.buyer.get("/api/v1/offers/").json()["data"]
+    for ask, wanted in ((450_000, 409), (300_000, 201)):
+        CapacityListing.objects.filter(pk=listing.pk).update(ask_micros_per_gpu_hour=ask)
+        response = market.order(offer=offer["id"], gpu=[], max_price_per_gpu_hour="0.500")
+        assert response.status_code == wanted
+        assert (wanted == 201) or response.json()["code"] == "quote_stale"
 
 
 def test_without_a_key_or_with_too_little_money_nothing_happens(market):

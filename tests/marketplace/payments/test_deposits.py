@@ -102,13 +102,25 @@ def test_a_member_of_the_firm_cannot_confirm():
 
 
 @pytest.mark.django_db
-def test_a_cancelled_deposit_cannot_be_confirmed():
+def test_a_wire_that_comes_after_its_deposit_was_cancelled_is_booked_and_says_so():
     alice, operator = make_firm(), make_person(is_operator=True)
     deposit = announce(alice)
     cancel_deposit(firm=alice, deposit_id=deposit.public_id, now=NOON)
-    with pytest.raises(WrongState):
+    for _ in range(2):
         confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON)
-    assert in_wallet(alice) == 0
+    assert in_wallet(alice) == 100_000_000
+    told = Event.objects.get(firm_id=alice.pk, type="deposit.confirmed")
+    assert (told.reason, told.data["from"], told.actor) == ("came_late", "cancelled", operator.public_id)
+
+
+@pytest.mark.django_db
+def test_a_confirmed_deposit_cannot_be_cancelled():
+    alice, operator = make_firm(), make_person(is_operator=True)
+    deposit = announce(alice)
+    confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON)
+    with pytest.raises(WrongState):
+        cancel_deposit(firm=alice, deposit_id=deposit.public_id, now=NOON)
+    assert in_wallet(alice) == 100_000_000
 
 
 @pytest.mark.django_db
@@ -163,9 +175,13 @@ def test_a_signed_in_operator_confirms_and_a_key_or_a_member_does_not():
     assert api_of(alice).post(address).status_code == 403
     assert member.post(address).status_code == 403
     assert Client().post(address).status_code == 401
+    assert operator.post(address).json()["code"] == "idempotency_key_required"
     assert in_wallet(alice) == 0
-    assert operator.post(address).json()["state"] == "confirmed"
+    for key in ("a", "a", "b"):
+        assert operator.post(address, headers={"Idempotency-Key": key}).json()["state"] == "confirmed"
     assert in_wallet(alice) == 100_000_000
+    other = f"/api/v1/deposits/{announce(alice, 'k2').public_id}/confirm/"
+    assert operator.post(other, headers={"Idempotency-Key": "a"}).status_code == 422
 
 
 @pytest.mark.django_db

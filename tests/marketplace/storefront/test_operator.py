@@ -9,7 +9,9 @@ from django.urls import reverse
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
-from nodes.models import Claim, IdentityConflict, Node
+from marketplace.payments.services import cancel_deposit
+from nodes.models import Claim, IdentityChange, IdentityConflict, Node
+from nodes.selectors import is_blocked
 from nodes.states import ClaimKind, NodeState
 from tests.market import USD
 
@@ -44,6 +46,17 @@ def test_an_operator_confirms_a_deposit_and_nobody_else_can(client, scene):
     client.post(path)
     after = balance_micros(firm=scene.market.bob, kind=AccountKind.WALLET, currency="USD")
     assert after - before == 250 * USD
+
+
+def test_a_late_wire_is_found_by_its_reference(operator, scene):
+    cancel_deposit(firm=scene.market.bob, deposit_id=scene.deposit.public_id, now=scene.market.clock.now())
+    path = url("deposit-confirm", scene.deposit.public_id)
+    assert path not in operator.get(url("operator")).content.decode()
+    written = scene.deposit.reference.lower()
+    assert path in operator.get(url("operator"), {"reference": f"{written[:4]} {written[4:]}"}).content.decode()
+    assert "No deposit has this" in operator.get(url("operator"), {"reference": "RF00\0"}).content.decode()
+    operator.post(path)
+    assert path not in operator.get(url("operator"), {"reference": written}).content.decode()
 
 
 def test_the_operator_rules_on_a_card_and_releases_the_newcomer(operator, scene, conflict):
@@ -100,3 +113,20 @@ def test_for_everybody_else_these_pages_do_not_exist(client, scene, conflict):
     assert [client.post(path, {"ruling": "move"}).status_code for path in missing] == [404, 404]
     conflict.refresh_from_db()
     assert conflict.resolved_at is None
+
+
+def test_an_operator_accepts_a_card_that_says_it_is_another(client, scene, operator):
+    card = scene.hosts[0].cards[0]
+    change = IdentityChange.objects.create(
+        card=card, node=card.node, changes={"serial": ["1", "2"]}, is_blocking=True, seen_at=scene.market.clock.now()
+    )
+    assert "A card that says it is another" in operator.get(url("operator")).content.decode()
+    assert is_blocked(card)
+    path = url("identity-accept", change.public_id)
+    client.force_login(scene.seller)
+    assert client.post(path).status_code == 404
+    client.force_login(scene.operator)
+    assert client.post(path).status_code == 302
+    assert not is_blocked(card)
+    assert "Accept what it says" not in client.get(url("operator")).content.decode()
+    assert client.post(url("identity-accept", "ich_0")).status_code == 404

@@ -11,6 +11,7 @@ PUBLIC = ("home", "offers", "cards", "sign-in", "sign-up")
 OF_A_FIRM = (
     "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
     "sales", "card-bids", "card-listings", "card-listing-new",
+    "invitations", "password",
 )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def test_an_unknown_page_is_a_page_and_carries_the_policy(client, db):
 
 @pytest.mark.parametrize(
     ("basis_points", "shown"),
-    [(None, b"too few leases to judge"), (10_000, b">100 % of leases"), (9_857, b"98.5 %"), (9_801, b">98 %")],
+    [(None, b"no record yet"), (10_000, b">100 % of leases"), (9_857, b"98.5 %"), (9_801, b">98 %")],
 )
 def test_offers_say_how_many_leases_their_host_kept(client, scene, basis_points, shown):
     Node.objects.update(reliability_basis_points=basis_points)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -54,6 +55,32 @@ def fleet(tmp_path):
     simulator.install(scripted.path)
     yield scripted
     simulator.remove()
+
+
+class SmallDisk:
+    """A file system of its own that can be filled to the last block."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def fill(self):
+        with (self.path / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 512):
+                pass
+
+    def clear(self):
+        (self.path / "filler").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk that fills up: needs root")
+    yield SmallDisk(path)
+    subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 class Server:

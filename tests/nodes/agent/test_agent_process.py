@@ -13,6 +13,7 @@ import time
 import pytest
 
 from nodes.agent.protocol import ENROL_PATH, INVENTORY_PATH, REPORTS_PATH, EnrolRequest, Inventory, decode, encode
+from nodes.agent.state import StateDir
 from nodes.agent.unit import unit_text
 from tests.nodes.agent.conftest import reply
 
@@ -67,6 +68,22 @@ def test_a_host_enrols_reports_and_ends_when_told(enrolled, server, tmp_path):
     assert decode(Inventory, server.bodies(INVENTORY_PATH)[0]).hostname == "attic"
     status, said = finish(enrolled("status"))
     assert (status, len(json.loads(said)["cards"])) == (0, 2)
+
+
+def test_a_full_disk_keeps_no_agent_from_starting(agent, server, enrolment, tmp_path, small_disk):
+    (tmp_path / "state").symlink_to(small_disk.path)
+    server.answers[ENROL_PATH] = (201, {}, encode(enrolment))
+    server.answers[REPORTS_PATH] = reply()
+    finish(agent("enrol", "--server", server.url, "--token", "fal_enrol_t"))
+    StateDir(tmp_path / "state").next_run()
+    small_disk.fill()
+    running = agent("run")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not server.bodies(REPORTS_PATH) and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    status, said = finish(running)
+    assert (status, len(server.bodies(REPORTS_PATH))) == (0, 1), said
 
 
 def test_the_doctor_names_each_fault_and_what_is_well(enrolled, fleet):

@@ -251,5 +251,19 @@ def test_a_driver_that_hangs_is_told_and_recovers(reader):
     assert guard.read(no_lease).samples[0][CARD_FIELDS.index("health")] == 0
 
 
+def test_a_reading_that_raises_is_told_as_stalled_and_recovers(fleet, reader, caplog):
+    guard = StallGuard(reader)
+    assert len(guard.read(no_lease).cards) == 2
+    fleet.change(0, processes=[{"pid": 4, "mib": 100}])
+
+    def broken(_pid):
+        raise RuntimeError("out of threads")
+
+    stalled = guard.read(broken)
+    assert [sample[CARD_FIELDS.index("health")] for sample in stalled.samples] == [Health.NVML_STALLED] * 2
+    assert "out of threads" in caplog.text
+    assert guard.read(no_lease).samples[0][CARD_FIELDS.index("health")] == 0
+
+
 def test_an_empty_snapshot_knows_no_memory():
     assert Snapshot().memory_used_mib("GPU-x") is None

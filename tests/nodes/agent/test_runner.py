@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -38,6 +39,8 @@ class RunningLeases:
     """A runtime that runs whatever it is told and stops on the spot: the runner knows `Workloads` alone."""
 
     runtime = "process"
+    ready = True
+    problem = None
 
     def __init__(self):
         self.running = {}
@@ -105,7 +108,7 @@ class Host:
             self.link, self.spool, leases, backoff=lambda: Backoff(lambda low, _: low), boot=clock.boot
         )
         reader = NvmlReader(clock=lambda: self.now / 1000)
-        parts = Parts(reader, leases, conversation, self.spool, self.state, "process", run, self.boot)
+        parts = Parts(reader, leases, conversation, self.spool, self.state, run, self.boot)
         self.runner = Runner(parts, clock=clock, watch_seconds=0.05)
 
     def crash(self):
@@ -272,6 +275,24 @@ def test_a_replayed_start_is_refused_once_its_stop_was_seen(host, server):
     assert host.workloads.running == {}
 
 
+def test_a_stop_passes_when_its_epoch_can_not_be_written_and_a_start_waits(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command()))
+    host.step()
+    epochs = host.state.folder / "epochs.json"
+    epochs.rename(host.state.folder / "kept")
+    (epochs / "in the way").mkdir(parents=True)
+    start = signed(command(lease="lease_2", epochs={"GPU-b": 1}))
+    server.answers[REPORTS_PATH] = reply(start, signed(command(wanted="stop", epochs={"GPU-a": 2})))
+    host.step(5)
+    assert host.workloads.running == {}
+    (epochs / "in the way").rmdir()
+    epochs.rmdir()
+    server.answers[REPORTS_PATH] = reply(start, signed(command(epochs={"GPU-a": 1})))
+    host.step(5)
+    assert list(host.workloads.running) == ["lease_2"]
+    assert host.state.epochs()["GPU-a"].epoch == 2
+
+
 def test_a_newer_lease_of_a_card_ousts_the_older(host, server):
     server.answers[REPORTS_PATH] = reply(signed(command(lease="lease_1")))
     host.step()
@@ -292,6 +313,40 @@ def test_acks_are_repeated_until_they_are_answered(host, server):
     assert first == second
     host.step(10)
     assert len(acks(server)) == 2
+
+
+def test_one_ack_that_is_refused_for_good_costs_no_other(host, server):
+    def refuse_the_third(body):
+        refused = any(each.lease == "lease_3" for each in decode(AckBatch, body).acks)
+        return (400, {}, b'{"detail": "bad"}') if refused else (204, {}, b"")
+
+    server.answers[ACKS_PATH] = refuse_the_third
+    starts = [signed(command(lease=f"lease_{n}", epochs={f"GPU-{n}": 1})) for n in range(1, 8)]
+    server.answers[REPORTS_PATH] = reply(*starts)
+    host.step()
+    taken = [
+        ack.lease
+        for body in server.bodies(ACKS_PATH)
+        if refuse_the_third(body)[0] == 204
+        for ack in decode(AckBatch, body).acks
+    ]
+    assert taken == [f"lease_{n}" for n in (1, 2, 4, 5, 6, 7)]
+    assert host.spool.acks(10)[0] == []
+
+
+def test_one_replayed_report_that_is_refused_for_good_costs_no_other(host, server):
+    def refuse_the_second(body):
+        refused = any(report.seq == 2 for report in decode(ReportBatch, body).reports)
+        return (400, {}, b'{"detail": "bad"}') if refused else reply()
+
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    for _ in range(8):
+        host.step(60)
+    server.answers[REPORTS_PATH] = refuse_the_second
+    for _ in range(6):
+        host.step(60)
+    assert len(host.spool) == 0
+    assert host.spool.dropped == 1
 
 
 def test_a_log_is_kept_until_it_is_taken_and_the_newest_wins(host, server):
@@ -360,11 +415,39 @@ def test_what_can_not_be_read_or_is_of_an_earlier_boot_counts_from_the_start(hos
     assert host.workloads.running
 
 
-def test_every_reply_renews_the_leases(host, server):
-    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+def test_every_reply_renews_the_leases_that_it_names_and_no_other(host, server):
+    both = [signed(command(ttl_seconds=60)), signed(command(lease="lease_2", epochs={"GPU-b": 1}, ttl_seconds=60))]
+    server.answers[REPORTS_PATH] = reply(*both)
+    host.step()
+    server.answers[REPORTS_PATH] = reply(both[0])
     for _ in range(5):
         host.step(50)
     assert list(host.workloads.running) == ["lease_1"]
+    assert host.workloads.stopped == [("lease_2", FailureReason.LEASE_TTL_LAPSED)]
+
+
+def test_starts_of_the_agent_do_not_renew_a_lease_that_the_server_no_longer_names(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    server.answers[REPORTS_PATH] = reply()
+    for _ in range(3):
+        host.step(20)
+        host.crash()
+    host.step(1)
+    assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
+
+
+def test_when_the_server_was_heard_is_read_from_the_file_of_an_earlier_version(host, server):
+    server.answers[REPORTS_PATH] = reply(signed(command(ttl_seconds=60)))
+    host.step()
+    old = {"boot": "boot-1", "at_ms": host.now, "ttl_seconds": {"lease_1": 60}}
+    (host.state.folder / "heard.json").write_text(json.dumps(old))
+    server.answers[REPORTS_PATH] = (503, {}, b"")
+    host.crash()
+    host.step(60)
+    assert host.workloads.running
+    host.step(1)
+    assert host.workloads.stopped == [("lease_1", FailureReason.LEASE_TTL_LAPSED)]
 
 
 def test_the_owner_can_drain_and_stop_now(host, server):
@@ -387,6 +470,16 @@ def test_it_keeps_a_status_for_the_owner(host, server):
     assert "on fire" in status["problem"]
     assert status["spooled"] == 1
     assert len(status["cards"]) == 2
+
+
+def test_what_keeps_leases_away_is_in_the_inventory_and_the_status(host, server):
+    host.workloads.runtime, host.workloads.problem = "none", "nft: install nftables"
+    host.step()
+    assert decode(Inventory, server.bodies(INVENTORY_PATH)[-1]).runtime == "none"
+    assert host.state.status()["runtime_problem"] == "nft: install nftables"
+    host.workloads.runtime, host.workloads.problem = "docker", None
+    host.step(5)
+    assert decode(Inventory, server.bodies(INVENTORY_PATH)[-1]).runtime == "docker"
 
 
 def test_it_ends_to_be_started_anew_when_the_driver_was_replaced_under_it(host, fleet):

@@ -92,6 +92,20 @@ def test_an_ack_that_is_repeated_is_kept_once_and_never_lost_while_its_older_sel
     assert [each.seq for each in spool.acks(10)[0]] == [3]
 
 
+def test_rows_that_can_not_be_read_are_counted_and_in_nobodys_way(spool, path):
+    for seq in (1, 2, 3):
+        spool.add(report(seq))
+    spool.add_acks([ACK, replace(ACK, phase=Phase.STOPPED)])
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE report SET body = '{' WHERE seq < 3")
+        other.execute('UPDATE ack SET body = \'{"phase": "of a newer agent"}\' WHERE number = 1')
+    other.close()
+    assert seqs(spool, count=2) == [3]
+    assert [each.phase for each in spool.acks(1)[0]] == [Phase.STOPPED]
+    assert spool.dropped == 3
+    assert len(spool) == 1
+
+
 def test_a_damaged_file_is_set_aside(path):
     path.write_bytes(b"not a database " * 1000)
     opened = Spool(path, bytes_max=1000)

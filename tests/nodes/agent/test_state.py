@@ -45,6 +45,26 @@ def test_epochs_and_enrolment_outlive_the_process(state, enrolment):
     assert again.enrolment() == enrolment
 
 
+def test_a_full_disk_stops_neither_a_start_nor_the_fence(small_disk):
+    state = StateDir(small_disk.path)
+    state.next_run()
+    state.keep_epochs({"GPU-a": CardEpoch(4, "lease_1")})
+    small_disk.fill()
+    assert [StateDir(small_disk.path).next_run() for _ in range(2)] == [2, 3]
+    state.keep_epochs({"GPU-a": CardEpoch(5, "lease_1"), "GPU-b": CardEpoch(1, "lease_2")})
+    assert StateDir(small_disk.path).epochs()["GPU-b"] == CardEpoch(1, "lease_2")
+
+
+def test_files_of_an_earlier_version_are_read_and_rewritten_on_a_full_disk(small_disk):
+    (small_disk.path / "run").write_text("41")
+    (small_disk.path / "epochs.json").write_text('{"GPU-a": {"epoch": 4, "lease": "lease_1"}}')
+    small_disk.fill()
+    state = StateDir(small_disk.path)
+    assert state.next_run() == 42
+    state.keep_epochs({"GPU-a": CardEpoch(5, "lease_2")})
+    assert state.epochs() == {"GPU-a": CardEpoch(5, "lease_2")}
+
+
 def test_a_wish_to_stop_is_taken_once(state):
     state.ask_stop_now()
     assert [state.take_stop_now(), state.take_stop_now()] == [True, False]
@@ -58,6 +78,7 @@ def test_a_wish_to_stop_is_taken_once(state):
         {"FALLOW_SERVER": "http://fallow.example"},
         {"FALLOW_CA_FILE": "/nonexistent.pem"},
         {"HTTPS_PROXY": "socks5://proxy"},
+        {"HTTPS_PROXY": "http://proxy:port"},
         {"FALLOW_RUNTIME": "magic"},
         {"FALLOW_SPOOL_MIB": "0"},
     ],
@@ -66,6 +87,13 @@ def test_a_wish_to_stop_is_taken_once(state):
 def test_a_wrong_setting_is_named(env):
     with pytest.raises(ConfigError, match=next(iter(env))):
         load_config(env)
+
+
+def test_a_wrong_proxy_is_named_without_its_password():
+    with pytest.raises(ConfigError) as caught:
+        load_config({"HTTPS_PROXY": "https://me:sec@ret@proxy.example:3128"})
+    assert "proxy.example:3128" in str(caught.value)
+    assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
 
 
 def test_the_owners_name_for_a_host_goes_into_its_inventory(state):

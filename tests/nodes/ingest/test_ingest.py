@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import threading
@@ -80,6 +81,25 @@ def test_what_waited_on_the_host_keeps_its_time_and_is_not_live(ingest):
         timedelta(seconds=waited) for waited in (80, 70, 60)
     ]
     assert not any(row.is_live for row in rows.values())
+
+
+def test_what_was_spooled_before_a_reboot_is_dated_by_the_wall_clock_alone(ingest):
+    node, bearer = make_node()
+    batch = make_batch(make_report(ts_ms=1_790_000_000_000, mono_ms=100_000))
+    sent = {"sent_ts_ms": 1_790_000_060_000, "sent_mono_ms": 101_000}  # of a clock that began anew
+    assert ingest.post(bearer, dataclasses.replace(batch, **sent, boot="b2")).status == 202
+    row = Report.objects.get(node=node)
+    assert (row.received_at - row.observed_at, row.is_live) == (timedelta(seconds=60), False)
+
+
+def test_an_older_agent_that_does_not_say_its_boot_is_taken_to_be_in_that_of_its_newest_report(ingest):
+    node, bearer = make_node()
+    batch = make_batch(make_report(ts_ms=1_790_000_000_000, mono_ms=100_000))
+    body = json.loads(protocol.encode(dataclasses.replace(batch, sent_ts_ms=1_790_000_060_000, sent_mono_ms=101_000)))
+    del body["boot"]
+    assert ingest.post(bearer, json.dumps(body).encode()).status == 202
+    row = Report.objects.get(node=node)
+    assert (row.received_at - row.observed_at, row.is_live) == (timedelta(seconds=1), True)
 
 
 def test_a_host_clock_that_is_years_off_changes_nothing(ingest):

@@ -68,7 +68,7 @@ def honest_body(slug: str = "rtx-4090", *, role: str = "seller") -> dict[str, An
         },
         "health": {"remapped_rows": "not_meaningful", "xids": []},
         "tests": {
-            "memory_truth": {"pages": total * 240, "mismatched_pages": 0},
+            "memory_truth": {"covered_mib": total * 94 // 100, "pages": total * 240, "mismatched_pages": 0},
             "copy_bandwidth": {"device_mb_s": (facts.memory_bandwidth_gb_s or 0) * 920},
             "gemm": {"gflops": rate, "sm_clock_mhz": 2600, "side": SIDE, "product_sha256": PRODUCT, "samples": SHOWN},
             "pcie_link": {

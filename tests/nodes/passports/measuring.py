@@ -41,7 +41,8 @@ class Measurer:
 
     def __init__(self, now: datetime, firm: Firm | None = None, uuid: str = UUID, slug: str = "rtx-4090") -> None:
         self.key = SigningKey.generate()
-        self.node: Node = make_node(firm, public_key=bytes(self.key.verify_key))[0]
+        public_key = bytes(self.key.verify_key)
+        self.node: Node = make_node(firm, public_key=public_key, name=f"bench-{public_key.hex()[:8]}")[0]
         self.uuid, self.slug = uuid, slug
         self.report(now)
 

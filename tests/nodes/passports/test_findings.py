@@ -104,6 +104,7 @@ def test_49140_mib_is_honest_on_an_a6000_and_a_modification_on_a_4090_d():
     assert "memory_modified" not in codes(honest_body("rtx-a6000"), "rtx-a6000")
     body = changed(honest_body("rtx-4090-d"), "views.nvml.memory_total_mib", 49140)
     body = changed(body, "views.cuda.memory_total_mib", 48500)
+    body = changed(body, "tests.memory_truth.covered_mib", 46500)
     assert codes(body, "rtx-4090-d") == {"memory_modified"}
     assert grade(body, "rtx-4090-d") == "F2"
 
@@ -112,6 +113,8 @@ def test_what_was_not_measured_has_no_grade():
     for path in ("views.cuda", "views.pci", "views.driver", "tests.soak", "tests.gemm"):
         body = changed(honest_body(), path, None)
         assert (tier(body), grade(body)) == ("declared", "FX")
+    for path, value in (("tests.soak.elapsed_ms", 900), ("tests.memory_truth.covered_mib", 1024)):
+        assert tier(changed(honest_body(), path, value)) == "declared"
     skipped = changed(honest_body(), "tests.soak", {"skipped": "no CUDA runtime"})
     assert (tier(skipped), grade(skipped)) == ("declared", "FX")
 

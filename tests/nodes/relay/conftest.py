@@ -76,10 +76,18 @@ class RunningRelay:
         self._loop.close()
 
     async def _finish_tasks(self) -> None:
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await _turns()  # whoever was accepted a moment ago begins, else nobody would hang up on him
+        while others := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await _turns()
+
+
+async def _turns() -> None:
+    """Let the loop go round as often as the longest chain of callbacks of a connection."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 class EchoServer:
@@ -89,7 +97,13 @@ class EchoServer:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    @property
+    def connections(self) -> int:
+        """How many ever came."""
+        return len(self._open)
 
     def _accept(self) -> None:
         while True:
@@ -109,9 +123,16 @@ class EchoServer:
             return
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
+        self._accepting.join()
         self._socket.close()
         for each in self._open:
             each.close()
+
+
+def connect(port: int, source: str = "127.0.0.1") -> socket.socket:
+    """A connection from an address of this host; all of 127.0.0.0/8 are."""
+    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
 
 
 def free_port() -> int:

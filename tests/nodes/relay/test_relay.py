@@ -5,13 +5,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from nodes.agent.protocol import RelayEndpoint
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
 from nodes.agent.workloads.tunnel import Forward, Tunnel, ssh_command
 from nodes.relay.tunnels import Limits
-from tests.nodes.relay.conftest import EchoServer, RunningRelay, free_port, wait_until
+from tests.nodes.relay.conftest import EchoServer, RunningRelay, connect, free_port, wait_until
 
 Dial = Callable[..., Tunnel]
 
@@ -156,7 +157,7 @@ def test_stopping_the_tunnel_closes_the_port_and_removes_the_key(
 class TestWithTightLimits:
     @pytest.fixture
     def limits(self) -> Limits:
-        return Limits(connections_per_lease=2, idle_seconds=1.0)
+        return Limits(connections_per_lease=2)
 
     def test_a_connection_above_the_limit_is_closed(self, relay: RunningRelay, dial: Dial) -> None:
         (endpoint,) = relay.lease("lse_1")
@@ -167,7 +168,13 @@ class TestWithTightLimits:
                 each.sendall(b"x")
                 assert each.recv(1) == b"x"
             with socket.create_connection(address, 10) as third:
-                assert third.recv(1) == b""
+                assert is_closed(third)
+
+
+class TestWithLittlePatience:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(idle_seconds=1.0)
 
     def test_a_connection_that_is_idle_too_long_is_closed(self, relay: RunningRelay, dial: Dial) -> None:
         (endpoint,) = relay.lease("lse_1")
@@ -176,3 +183,128 @@ class TestWithTightLimits:
             buyer.sendall(b"x")
             assert buyer.recv(1) == b"x"
             assert buyer.recv(1) == b""
+
+
+def is_closed(buyer: socket.socket) -> bool:
+    """Whether the other side has hung up, however roughly."""
+    try:
+        return buyer.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def is_served(buyer: socket.socket) -> bool:
+    """Whether the echo on the host answers."""
+    try:
+        buyer.sendall(b"x")
+        return buyer.recv(1) == b"x"
+    except ConnectionError:
+        return False
+
+
+class TestManyFromOneAddress:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(
+            connections_per_lease=4,
+            connections_per_address=3,
+            connections_per_lease_and_address=2,
+            logins_pending=8,
+            logins_pending_per_address=3,
+        )
+
+    def test_mute_connections_of_one_host_do_not_turn_nodes_away(self, relay: RunningRelay, dial: Dial) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        mute = [connect(relay.port, "127.0.0.2") for _ in range(20)]
+        try:
+            assert dial([endpoint]).wait_up(15)
+        finally:
+            for each in mute:
+                each.close()
+
+    def test_an_address_has_its_share_of_a_lease_and_others_have_theirs(self, relay: RunningRelay, dial: Dial) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        assert dial([endpoint]).wait_up(15)
+        port = endpoint.listen_port
+        with connect(port) as first, connect(port) as second:
+            assert is_served(first)
+            assert is_served(second)
+            with connect(port) as third, connect(port, "127.0.0.2") as elsewhere:
+                assert not is_served(third)
+                assert is_served(elsewhere)
+            first.close()
+            wait_until(lambda: served_anew(port), "the place of the first")
+
+    def test_an_address_has_its_share_of_the_relay(self, relay: RunningRelay, dial: Dial) -> None:
+        (one,), (other,) = relay.lease("lse_1"), relay.lease("lse_2")
+        assert dial([one]).wait_up(15)
+        assert dial([other]).wait_up(15)
+        with connect(one.listen_port) as first, connect(one.listen_port) as second, connect(other.listen_port) as third:
+            assert all(map(is_served, (first, second, third)))
+            with connect(other.listen_port) as fourth, connect(other.listen_port, "127.0.0.2") as elsewhere:
+                assert not is_served(fourth)
+                assert is_served(elsewhere)
+
+
+def served_anew(port: int) -> bool:
+    with connect(port) as buyer:
+        return is_served(buyer)
+
+
+class TestWhoSaysNothing:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(mute_seconds=1.0, mute_per_lease_and_address=1)
+
+    def test_a_buyer_who_says_nothing_is_closed_and_who_spoke_may_be_silent(
+        self, relay: RunningRelay, dial: Dial
+    ) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        assert dial([endpoint]).wait_up(15)
+        with connect(endpoint.listen_port) as talker:
+            assert is_served(talker)
+            with connect(endpoint.listen_port) as mute:
+                assert mute.recv(1) == b""
+            assert is_served(talker)
+
+    def test_of_the_mute_of_an_address_only_so_many_reach_the_node_and_who_speaks_always_does(
+        self, relay: RunningRelay, dial: Dial, echo: EchoServer
+    ) -> None:
+        (endpoint,) = relay.lease("lse_1")
+        assert dial([endpoint]).wait_up(15)
+        port = endpoint.listen_port
+        with connect(port) as first, connect(port) as second, connect(port) as third:
+            assert is_served(third)
+            assert echo.connections == 2
+            assert first.recv(1) == b""
+            assert second.recv(1) == b""
+            assert is_served(third)
+        assert echo.connections == 2
+
+
+def test_a_lease_that_has_ended_does_not_get_its_port_back_from_the_next_one(relay: RunningRelay, dial: Dial) -> None:
+    (endpoint,) = relay.lease("lse_1")
+    port = endpoint.listen_port
+    login = relay.call(log_in(relay, "lse_1"))
+    relay.leases.by_user["lse_2"] = relay.leases.by_user.pop("lse_1")
+    assert dial([relay.endpoint("lse_2", port)]).wait_up(15)
+    with pytest.raises(asyncssh.ChannelListenError):
+        relay.call(ask_for(login, port))
+    assert say(port, b"still there") == b"still there"
+    relay.call(hang_up(login))
+
+
+async def log_in(relay: RunningRelay, user: str) -> asyncssh.SSHClientConnection:
+    """A node that has not asked for a port yet."""
+    key = asyncssh.import_private_key(relay.node_key.openssh_private())
+    options = {"username": user, "client_keys": [key], "known_hosts": None, "config": None, "agent_path": None}
+    return await asyncssh.connect("127.0.0.1", relay.port, **options)
+
+
+async def ask_for(connection: asyncssh.SSHClientConnection, port: int) -> None:
+    await connection.forward_remote_port("", port, "127.0.0.1", free_port())
+
+
+async def hang_up(connection: asyncssh.SSHClientConnection) -> None:
+    connection.close()
+    await connection.wait_closed()

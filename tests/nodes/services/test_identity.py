@@ -10,18 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.accounts.services import create_user
-from marketplace.common.errors import Conflict, NotAllowed
+from marketplace.common.errors import Conflict, NotAllowed, NotFound
 from marketplace.events.models import Event
-from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict
+from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict, Passport
 from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
-from nodes.selectors import is_blocked
+from nodes.selectors import answered_at_once, evidence_of, is_blocked
 from nodes.services.availability import process_reports
 from nodes.services.identity import accept_identity_change
 from nodes.services.inventory import record_inventory
+from nodes.services.passports import record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
 from nodes.states import ClaimKind, NodeState
 from tests.factories import NOON, make_firm
 from tests.nodes.builders import HEALTHY, card_identity, heard, make_inventory, make_node
+from tests.nodes.passports.measuring import Measurer
 
 SEEN = {
     "serial": "1650522003820",
@@ -154,3 +156,36 @@ def test_what_is_remembered_never_differs_from_what_was_said(known, said):
     assert identity_changes(said, kept) == {}
     assert {name for name, value in kept.items() if value} >= {name for name, value in known.items() if value}
     assert bool(identity_changes(known, said)) == is_blocking(identity_changes(known, said))
+
+
+@pytest.mark.django_db
+def test_two_hosts_that_answer_at_once_have_two_cards():
+    first = Measurer(NOON)
+    clone = Measurer(NOON, uuid=first.uuid)
+    conflict = IdentityConflict.objects.get()
+    assert (conflict.card.node, conflict.newcomer) == (first.node, clone.node)
+    posts = [host.answer(host.challenge(NOON)) for host in (first, clone)]
+    taken = [
+        take_answer(node=host.node, post=post, now=NOON + timedelta(minutes=3 + number))
+        for number, (host, post) in enumerate(zip((first, clone), posts, strict=True))
+    ]
+    assert [isinstance(each, Passport) for each in taken] == [True, False]
+    evidence = evidence_of(conflict)
+    assert {each.node for each in evidence} == {first.node, clone.node}
+    assert answered_at_once(evidence)
+    assert not answered_at_once(evidence[:1])
+    with pytest.raises(Conflict):
+        take_answer(node=clone.node, post=posts[1], now=NOON + timedelta(minutes=5))
+    with pytest.raises(NotFound):
+        record_passport(node=clone.node, post=posts[1], now=NOON + timedelta(minutes=5))
+    assert Passport.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_two_answers_one_after_the_other_prove_nothing():
+    first = Measurer(NOON)
+    clone = Measurer(NOON, uuid=first.uuid)
+    for number, host in enumerate((first, clone)):
+        asked = NOON + timedelta(minutes=10 * number)
+        take_answer(node=host.node, post=host.answer(host.challenge(asked)), now=asked + timedelta(minutes=3))
+    assert not answered_at_once(evidence_of(IdentityConflict.objects.get()))

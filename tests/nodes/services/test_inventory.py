@@ -57,6 +57,33 @@ def test_a_factory_card_and_a_modified_one_are_told_apart():
     assert CardState.objects.get(card=factory).availability == Availability.LOST
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "pointer"),
+    [
+        ("cpu_count", 2**33, "/inventory/cpu_count"),
+        ("cpu_count", -1, "/inventory/cpu_count"),
+        ("memory_mib", 2**31, "/inventory/memory_mib"),
+        ("disk_free_gib", 2**31, "/inventory/disk_free_gib"),
+        ("index", -1, "/inventory/cards/0/index"),
+        ("memory_total_mib", 2**31, "/inventory/cards/0/memory_total_mib"),
+        ("memory_reserved_mib", 2**31, "/inventory/cards/0/memory_reserved_mib"),
+        ("bar1_total_mib", 2**31, "/inventory/cards/0/bar1_total_mib"),
+        ("minor_number", 2**31, "/inventory/cards/0/minor_number"),
+        ("power_limit_w", 2**31, "/inventory/cards/0/power_limit_w"),
+        ("pcie_generation_max", 2**31, "/inventory/cards/0/pcie_generation_max"),
+        ("pcie_width_max", 2**31, "/inventory/cards/0/pcie_width_max"),
+    ],
+)
+def test_a_number_that_no_host_can_have_is_refused_by_name(name, value, pointer):
+    node, _ = make_node()
+    of_card = "/cards/" in pointer
+    inventory = make_inventory(card_identity(**{name: value})) if of_card else make_inventory(**{name: value})
+    with pytest.raises(Invalid) as refusal:
+        record_inventory(node_public_id=node.public_id, inventory=inventory, now=NOON)
+    assert [error.pointer for error in refusal.value.errors] == [pointer]
+    assert not Card.objects.exists()
+
+
 def test_the_order_of_the_cards_is_dated_only_when_it_changes():
     node, _ = make_node()
     one, two = card_identity(), card_identity()

@@ -59,6 +59,22 @@ def test_what_the_node_did_not_sign_is_a_401(host, frozen, what):
     assert answer.json()["code"] == ("clock_skew" if what in {"time", "no headers"} else "bad_signature")
 
 
+@pytest.mark.parametrize("text", [f"{NOON.timestamp() * 1000:020.0f}" + "0" * 5000, "\u0663" * 13, "-1", "1e3"])
+def test_a_time_that_is_no_number_of_milliseconds_is_a_401(host, text):
+    key, reply = host
+    body = protocol.encode(make_inventory())
+    headers = signed_headers(key, reply.node, protocol.INVENTORY_PATH, body, NOON)
+    answer = post(protocol.INVENTORY_PATH, body, headers | {protocol.TIMESTAMP_HEADER: text})
+    assert (answer.status_code, answer.json()["code"]) == (401, "clock_skew")
+
+
+def test_a_length_of_thousands_of_digits_is_a_413():
+    answer = APIClient().generic(
+        "POST", protocol.ENROL_PATH, b"{}", content_type="application/json", CONTENT_LENGTH="1" * 5000
+    )
+    assert answer.status_code == 413
+
+
 def test_a_log_comes_signed_or_not_at_all(host, frozen):
     key, reply = host
     body = protocol.encode(protocol.LogTail("asg_unknown", "text"))
@@ -66,11 +82,29 @@ def test_a_log_comes_signed_or_not_at_all(host, frozen):
     assert post(protocol.LOGS_PATH, body, headers).status_code == 204
     assert not AssignmentLog.objects.exists()
     assert post(protocol.LOGS_PATH, body).status_code == 401
+    for odd in (protocol.LogTail("asg_\0", "text"), protocol.LogTail("asg_\ud800", "text")):
+        body = protocol.encode(odd)
+        headers = signed_headers(key, reply.node, protocol.LOGS_PATH, body, NOON)
+        assert post(protocol.LOGS_PATH, body, headers).status_code == 204
     wrong = b'{"assignment": 1}'
     assert (
         post(protocol.LOGS_PATH, wrong, signed_headers(key, reply.node, protocol.LOGS_PATH, wrong, NOON)).status_code
         == 400
     )
+
+
+def test_acks_are_taken_though_one_of_them_is_bad_and_a_body_that_is_no_batch_is_a_400(host):
+    key, reply = host
+
+    def send(body):
+        return post(protocol.ACKS_PATH, body, signed_headers(key, reply.node, protocol.ACKS_PATH, body, NOON))
+
+    bad = protocol.Ack("asg_\0", "lse_1", {}, protocol.Phase.RUNNING, 2**70, 1, 0, detail="\ud800")
+    assert send(protocol.encode(protocol.AckBatch([bad]))).status_code == 204
+    assert send(b'{"acks": [{"phase": "dancing"}]}').status_code == 204
+    refused = send(b'{"acks": "none"}')
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_message")
+    assert refused["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[[", b'{"token": 1}', b"[" * 100_000])

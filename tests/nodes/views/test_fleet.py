@@ -132,9 +132,29 @@ def test_telemetry_is_averaged_over_steps(node):
     assert first["points"][0]["at"] == "2026-11-23T11:59:00Z"
 
 
-@pytest.mark.parametrize("query", ["since=2026-11-23T13:00:00Z", "since=2025-01-01T00:00:00Z", "step_seconds=1", "x=1"])
+FIRST = "0001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=2026-11-23T13:00:00Z",
+        "since=2025-01-01T00:00:00Z",
+        "step_seconds=1",
+        "x=1",
+        f"until={FIRST}",
+        f"since={FIRST}",
+        "since=9999-12-31T23:59:59Z",
+    ],
+)
 def test_a_stretch_that_makes_no_sense_is_a_400(node, query):
     assert api_of(node.firm).get(f"/api/v1/nodes/{node.public_id}/telemetry/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["nodes/{}/telemetry/", "fleet/utilisation/"])
+def test_the_first_minute_of_all_is_a_stretch_like_any_other(node, path):
+    url = f"/api/v1/{path.format(node.public_id)}?until=0001-01-01T00:01:00Z"
+    assert api_of(node.firm).get(url).status_code == 200
 
 
 def test_utilisation_counts_the_whole_fleet(node):

@@ -96,7 +96,7 @@ def test_a_file_of_another_shape_is_a_400(file):
 
 
 def test_a_file_of_the_right_shape_and_any_content_is_not_genuine():
-    for record in ({}, {"a": 1.5}, {"a": {"b": [None]}}, {"\ud800": 1}, {"expires_at": "yesterday"}):
+    for record in ({}, {"a": 1.5}, {"a": {"b": [None]}}, {"expires_at": "yesterday"}):
         file = {"schema": "x", "record": record, "market_signature": "AA=="}
         body = json.dumps(file)
         answer = APIClient().post("/api/v1/passports/verify/", body, content_type="application/json")

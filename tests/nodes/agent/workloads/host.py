@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nodes.agent.config import Config
 from nodes.agent.protocol import Ack, AssignmentCommand, Phase, RelayEndpoint, WorkloadSpec, decode, encode
-from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.api import Workloads
 from nodes.agent.workloads.openssh import Ed25519Key, write_secret
 from nodes.agent.workloads.verify import PROC_DRIVER
 from tests.nodes.relay.conftest import wait_until
@@ -20,7 +20,7 @@ GPU = "GPU-11111111-0000-0000-0000-000000000001"
 class Acks:
     """Everything that a manager acked so far."""
 
-    def __init__(self, manager: LeaseManager) -> None:
+    def __init__(self, manager: Workloads) -> None:
         self._manager = manager
         self.all: list[Ack] = []
 
@@ -98,7 +98,8 @@ from nodes.agent.config import Config
 from nodes.agent.protocol import AssignmentCommand, decode, encode
 from nodes.agent.workloads import open_workloads
 told = json.loads(sys.argv[1])
-config = Config(runtime=told["runtime"], **{name: Path(path) for name, path in told["paths"].items()})
+paths = {name: Path(path) for name, path in told["paths"].items()}
+config = Config(runtime=told["runtime"], local_images=frozenset(told["local_images"]), **paths)
 manager = open_workloads(
     config, lambda: None, memory_used_mib=lambda uuid: 300,
     node_seed=lambda: bytes.fromhex(told["seed"]), proc_driver=Path(told["proc_driver"]),
@@ -118,6 +119,7 @@ def run_and_kill(config: Config, seed: bytes, command: AssignmentCommand, *, pro
     told = {
         "paths": {name: str(path) for name, path in paths.items() if path is not None},
         "runtime": config.runtime,
+        "local_images": sorted(config.local_images),
         "seed": seed.hex(),
         "proc_driver": str(proc_driver),
         "command": encode(command).decode(),

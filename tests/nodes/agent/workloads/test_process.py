@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ from nodes.agent.config import Config
 from nodes.agent.protocol import FailureReason, Phase, WorkloadSpec
 from nodes.agent.workloads import open_workloads
 from nodes.agent.workloads.manager import LeaseManager
+from nodes.agent.workloads.openssh import Ed25519Key
 from nodes.agent.workloads.process import find_sshd
 from nodes.agent.workloads.store import LeaseStore, Record, boot_id
 from nodes.relay.probe import probe_now
+from tests.nodes.agent.conftest import SmallDisk
 from tests.nodes.agent.workloads.host import GPU, Acks, Buyer, run_and_kill, run_command
 from tests.nodes.relay.conftest import RunningRelay, wait_until
 
@@ -94,6 +97,16 @@ def test_a_killed_agents_lease_is_found_again_and_keeps_its_host_key(
     assert [status.phase for status in after.statuses()] == [Phase.RUNNING]
 
 
+def test_a_restart_of_the_host_is_not_the_buyers_end(open_host: Open, config: Config, buyer: Buyer) -> None:
+    run_and_kill(config, Ed25519Key.generate().seed, run_command(WorkloadSpec("fallow/demo", buyer.key.public_line)))
+    (leader,) = _pgrep("-f", f"{config.state_dir}/processes/lse_1")[:1]
+    os.killpg(leader, signal.SIGKILL)
+    wait_until(lambda: _pgrep("-f", f"{config.state_dir}/processes/lse_1") == [], "the sshd to end")
+    (record,) = LeaseStore(config.state_dir / "leases").load()
+    LeaseStore(config.state_dir / "leases").save(dataclasses.replace(record, boot="an earlier one"))
+    assert Acks(open_host()).wait(Phase.STOPPED).reason is FailureReason.INTERNAL
+
+
 def test_an_agent_killed_mid_start_starts_the_lease_again(
     open_host: Open, config: Config, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,9 +133,61 @@ def test_a_lease_that_ended_is_not_started_again_by_a_repeated_command(open_host
 def test_a_stop_of_a_lease_that_never_was_here_is_acked_once(open_host: Open, buyer: Buyer) -> None:
     manager = open_host()
     command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line), wanted="stop")
+    acks = Acks(manager)
+    manager.apply(command)
+    assert acks.wait(Phase.STOPPED).memory_at_baseline is True
+    wait_until(lambda: manager.statuses() == [], "the thread to end")
     manager.apply(command)
     manager.apply(command)
-    assert [(ack.phase, ack.memory_at_baseline) for ack in manager.drain_acks()] == [(Phase.STOPPED, True)]
+    assert acks.phases() == [Phase.STOPPING, Phase.STOPPED, Phase.STOPPED]
+
+
+def test_a_stop_of_a_lease_that_ended_by_itself_repeats_its_own_end(open_host: Open, buyer: Buyer) -> None:
+    manager = open_host()
+    readings = iter([300])
+    settings = dataclasses.replace(
+        manager._host.settings, baseline_seconds=0.2, memory_used_mib=lambda uuid: next(readings, 900)
+    )
+    object.__setattr__(manager._host, "settings", settings)
+    acks = Acks(manager)
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    manager.apply(command)
+    acks.wait(Phase.RUNNING)
+    manager.stop("lse_1", FailureReason.OWNER_STOPPED)
+    ended = acks.wait(Phase.STOPPED)
+    assert (ended.reason, ended.memory_at_baseline) == (FailureReason.OWNER_STOPPED, False)
+    wait_until(lambda: manager.statuses() == [], "the thread to end")
+    manager.apply(dataclasses.replace(command, wanted="stop", epochs={GPU: 2}, spec=None))
+    assert manager.drain_acks() == [ended]
+
+
+def test_a_stop_of_a_lease_that_the_agent_forgot_ends_what_the_runtime_still_has(
+    open_host: Open, config: Config, buyer: Buyer
+) -> None:
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    forgetful = open_host()
+    run_and_kill(config, Ed25519Key.generate().seed, command)
+    assert forgetful.statuses() == []
+    forgetful.apply(dataclasses.replace(command, wanted="stop"))
+    Acks(forgetful).wait(Phase.STOPPED)
+    assert _pgrep("-f", f"{config.state_dir}/processes/lse_1") == []
+
+
+def test_on_a_full_disk_a_lease_still_ends_before_it_is_called_stopped(
+    open_host: Open, config: Config, buyer: Buyer, small_disk: SmallDisk
+) -> None:
+    config.state_dir.symlink_to(small_disk.path)
+    manager = open_host()
+    acks = Acks(manager)
+    command = run_command(WorkloadSpec("fallow/demo", buyer.key.public_line))
+    manager.apply(command)
+    acks.wait(Phase.RUNNING)
+    (small_disk.path / "leases/lse_1/record.json").unlink()  # not even an old one to write over
+    small_disk.fill()
+    manager.apply(dataclasses.replace(command, wanted="stop", epochs={GPU: 2}))
+    acks.wait(Phase.STOPPED)
+    assert _pgrep("-f", f"{config.state_dir}/processes/lse_1") == []
+    assert not (small_disk.path / "processes/lse_1").exists()
 
 
 def test_a_newer_epoch_ends_the_older_lease_first_and_an_older_one_is_refused(open_host: Open, buyer: Buyer) -> None:
@@ -180,6 +245,18 @@ def test_an_unreachable_relay_fails_the_lease_on_the_hosts_account(
     failed = Acks(manager).wait(Phase.FAILED)
     assert failed.reason is FailureReason.RELAY_UNAVAILABLE
     assert "Permission denied" in (failed.detail or "")
+
+
+def test_a_line_break_in_a_variable_adds_no_directive_to_the_sshd(
+    open_host: Open, buyer: Buyer, config: Config
+) -> None:
+    manager = open_host()
+    env = {"A": "1\nPermitTunnel yes", "B\nX11Forwarding yes": "2", "C": 'x" D="y', "E": "back\\", "F": "fine"}
+    manager.apply(run_command(WorkloadSpec("fallow/demo", buyer.key.public_line, env=env)))
+    Acks(manager).wait(Phase.RUNNING)
+    lines = (config.state_dir / "processes/lse_1/sshd_config").read_text().splitlines()
+    assert lines[-1] == f'SetEnv "F=fine" "FALLOW_GPUS={GPU}"'
+    assert len([line for line in lines if line.startswith(("PermitTunnel", "X11Forwarding"))]) == 2
 
 
 def test_a_line_break_in_the_buyers_key_adds_no_second_key(open_host: Open, buyer: Buyer, config: Config) -> None:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('book', '0001_inbox_rounds_and_tape'),
+        ('book', '0002_who_sent_a_message'),
     ]
 
     operations = [
