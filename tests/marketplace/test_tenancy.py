@@ -72,10 +72,10 @@ def test_lists_show_nothing_of_another_firm(world):
         "leases/",
         "capacity-listings/",
         "nodes/",
-        "member-invitations/",
         "card-listings/",
         "card-bids/",
         "sales/",
+        "member-invitations/",
     ):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:

@@ -245,7 +245,7 @@ def let_everything_end(world: World) -> None:
     for row in CardBid.objects.filter(state="open"):
         cancel_bid(firm=row.firm, public_id=row.public_id, actor="t", now=world.now())
     for row in Order.objects.filter(state="open"):
-        request_cancel(firm=row.firm, public_id=row.public_id, now=world.now())
+        request_cancel(firm=row.firm, public_id=row.public_id, actor="t", now=world.now())
     for _ in range(70):
         now = world.now(hours=24)
         run_round(now=now)
@@ -256,7 +256,7 @@ def let_everything_end(world: World) -> None:
         if not Sale.objects.filter(state__in=sorted(HOLDS_MONEY)).exists():
             break
     for row in Order.objects.filter(state="open"):
-        request_cancel(firm=row.firm, public_id=row.public_id, now=world.now())
+        request_cancel(firm=row.firm, public_id=row.public_id, actor="t", now=world.now())
     run_round(now=world.now())
 
 

@@ -195,7 +195,7 @@ def _buy(*, firm: Firm, actor: str, take: Take, now: datetime) -> CardBid:
         grade_min=FunctionGrade.FX,
         zone="",
         currency=found.currency,
-        limit_micros=total,
+        limit_micros=max(total, 1),  # rent can pay for all of it; a bid always wants something
         count=take.count,
         ships_to=take.ships_to,
         address=take.address,

@@ -50,9 +50,9 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "named": deposits_by_reference(reference) if reference else None,
         "deposits": waiting_deposits()[:ROWS_MAX],
         "nodes": quarantined_nodes()[:ROWS_MAX],
+        "disputes": open_disputes()[:ROWS_MAX],
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
-        "disputes": open_disputes()[:ROWS_MAX],
     }
     return render(request, "storefront/operator/home.html", context)
 

@@ -83,6 +83,16 @@ def test_a_seller_who_does_not_count_rent_and_a_named_other_card_cost_the_full_p
     assert not Sale.objects.exists()
 
 
+def test_rent_can_pay_for_the_whole_card(rented, frozen):
+    market, host, tried, rent = rented
+    price = rent // 10_000 * 10_000
+    listing = list_for_sale(host.cards, now=frozen.now(), ask=price, rent_counts_days=30, shipping_micros=0)
+    (sale,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
+    assert (sale.card, sale.price.total_micros, sale.rent_credit_micros) == (tried, 0, price)
+    ship(sale, now=frozen.now())
+    assert measure_for(sale, now=frozen.now()).state == "released"
+
+
 def test_a_card_that_is_rented_right_now_is_bought_and_ships_after_the_lease(frozen):
     market = Market(frozen)
     fund(market.bob, 5000 * USD)

@@ -10,8 +10,8 @@ pytestmark = pytest.mark.django_db
 PUBLIC = ("home", "offers", "cards", "sign-in", "sign-up")
 OF_A_FIRM = (
     "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
-    "invitations", "password",
     "sales", "card-bids", "card-listings", "card-listing-new",
+    "invitations", "password",
 )  # fmt: skip
 
 
