@@ -111,6 +111,7 @@ INSTALLED_APPS = [
     "marketplace.leases",
     "marketplace.matching",
     "marketplace.settlement",
+    "marketplace.fleet",
     "marketplace.storefront",
     "marketplace.demo",
 ]
