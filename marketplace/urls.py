@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("listings.urls")),
     path("api/v1/", include("marketplace.orders.urls")),
     path("api/v1/", include("marketplace.leases.urls")),
+    path("api/v1/", include("marketplace.fleet.urls")),
     path("", include("marketplace.storefront.urls")),
 ]
 handler400 = views.bad_request

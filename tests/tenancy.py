@@ -20,7 +20,7 @@ from tests.market import Market
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Open to everybody: what they name belongs to nobody.
-PUBLIC_ROUTES = {"gpu-models/<slug:slug>/"}
+PUBLIC_ROUTES = {"gpu-models/<slug:slug>/", "market/<slug:gpu>/guide/"}
 
 
 @dataclass(frozen=True)

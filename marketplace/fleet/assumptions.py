@@ -34,12 +34,14 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One assumption that can be made. Without a default it must be measured, taken from the market or given."""
+    """One assumption that can be made, and between which values. Without a default it is measured, found or given."""
 
     name: str
     symbol: str
     label: str
     unit: Unit
+    low: int
+    high: int
     default: int | None
     source: str
 
@@ -82,33 +84,134 @@ class Inputs:
     on_offer: int
 
 
+PRICE_MAX = 1_000_000_000_000  # a million of the currency
 KINDS: tuple[Kind, ...] = (
-    Kind("card_value", "V0", "Price of the card", Unit.MONEY, None, "no guide: say what it would fetch"),
-    Kind("card_spread", "σ0", "Spread of such prices", Unit.SHARE, 0, "none: the price was given or there is no guide"),
     Kind(
-        "monthly_decline", "d", "Decline of its price a month", Unit.SIGNED_SHARE, 210,
+        "card_value",
+        "V0",
+        "Price of the card",
+        Unit.MONEY,
+        10_000,
+        PRICE_MAX,
+        None,
+        "no guide: say what it would fetch",
+    ),
+    Kind(
+        "card_spread",
+        "σ0",
+        "Spread of such prices",
+        Unit.SHARE,
+        0,
+        10_000,
+        0,
+        "none: the price was given or there is no guide",
+    ),
+    Kind(
+        "monthly_decline",
+        "d",
+        "Decline of its price a month",
+        Unit.SIGNED_SHARE,
+        -3_000,
+        3_000,
+        210,
         "2.1 % a month is 22 % a year, as used cards have lost; below zero when prices rise",
     ),
-    Kind("price_swing", "σ", "Swing of prices in a month", Unit.SHARE, 500, "a guess until there is a series of ours"),
-    Kind("money_cost", "r", "Cost of money a month", Unit.SHARE, 100, "1 % a month; your own credit may cost less"),
-    Kind("selling_cost", "s", "Cost of selling", Unit.SHARE, 800, "fee, shipping and handling, of the price"),
-    Kind("rent_price", "p", "Price of an hour", Unit.MONEY, None, "nothing traded: say what an hour would bring"),
-    Kind("rent_decline", "x", "Decline of the hour's price a month", Unit.SIGNED_SHARE, None, ""),
-    Kind("platform_fee", "f", "Platform's fee on rent", Unit.SHARE, 500, "what this exchange takes"),
-    Kind("rented_share", "u", "Share of its hours rented", Unit.SHARE, 0, "no hour of such cards was rented"),
-    Kind("own_share", "o", "Share of its hours that you use it yourself", Unit.SHARE, 0, "never seen in use by you"),
-    Kind("own_value", "w", "What an hour of your own use is worth", Unit.MONEY, None, ""),
-    Kind("energy_price", "c", "Energy per kWh", Unit.MONEY, 80_000, "0.08, an industrial price; yours is on the bill"),
-    Kind("pue", "PUE", "Power for cooling and losses", Unit.RATIO, 13_000, "1.3: the room takes 30 % on top"),
-    Kind("load_watts", "Pl", "Power under load", Unit.WATTS, 400, "neither measured nor in the catalogue"),
-    Kind("idle_watts", "Pi", "Power idle", Unit.WATTS, 25, "not measured yet"),
-    Kind("fixed_cost", "O", "Rack, operation, failures a month", Unit.MONEY, 5_000_000, "5.00 a card in a full host"),
-    Kind("horizon_months", "N", "Months looked ahead", Unit.MONTHS, 12, "a year; nobody sees farther"),
-    Kind("buying_cost", "b", "Cost of buying back", Unit.SHARE, 300, "shipping and handling, of the price; taxes not"),
-    Kind("impact", "k", "Fall of the price per week's volume sold at once", Unit.SHARE, 1_000, "a guess: 10 %"),
-    Kind("sold_30_days", "W", "Such cards sold here in 30 days", Unit.COUNT, 0, "no sale in 30 days"),
-    Kind("on_offer", "A", "Such cards on offer here", Unit.COUNT, 0, "none on offer"),
-)  # fmt: skip
+    Kind(
+        "price_swing",
+        "σ",
+        "Swing of prices in a month",
+        Unit.SHARE,
+        0,
+        5_000,
+        500,
+        "a guess until there is a series of ours",
+    ),
+    Kind(
+        "money_cost",
+        "r",
+        "Cost of money a month",
+        Unit.SHARE,
+        0,
+        1_000,
+        100,
+        "1 % a month; your own credit may cost less",
+    ),
+    Kind("selling_cost", "s", "Cost of selling", Unit.SHARE, 0, 9_000, 800, "fee, shipping and handling, of the price"),
+    Kind(
+        "rent_price",
+        "p",
+        "Price of an hour",
+        Unit.MONEY,
+        0,
+        PRICE_MAX,
+        None,
+        "nothing traded: say what an hour would bring",
+    ),
+    Kind("rent_decline", "x", "Decline of the hour's price a month", Unit.SIGNED_SHARE, -3_000, 3_000, None, ""),
+    Kind("platform_fee", "f", "Platform's fee on rent", Unit.SHARE, 0, 9_000, 500, "what this exchange takes"),
+    Kind(
+        "rented_share", "u", "Share of its hours rented", Unit.SHARE, 0, 10_000, 0, "no hour of such cards was rented"
+    ),
+    Kind(
+        "own_share",
+        "o",
+        "Share of its hours that you use it yourself",
+        Unit.SHARE,
+        0,
+        10_000,
+        0,
+        "never seen in use by you",
+    ),
+    Kind("own_value", "w", "What an hour of your own use is worth", Unit.MONEY, 0, PRICE_MAX, None, ""),
+    Kind(
+        "energy_price",
+        "c",
+        "Energy per kWh",
+        Unit.MONEY,
+        0,
+        PRICE_MAX,
+        80_000,
+        "0.08, an industrial price; yours is on the bill",
+    ),
+    Kind(
+        "pue",
+        "PUE",
+        "Power for cooling and losses",
+        Unit.RATIO,
+        10_000,
+        30_000,
+        13_000,
+        "1.3: the room takes 30 % on top",
+    ),
+    Kind("load_watts", "Pl", "Power under load", Unit.WATTS, 0, 5_000, 400, "neither measured nor in the catalogue"),
+    Kind("idle_watts", "Pi", "Power idle", Unit.WATTS, 0, 5_000, 25, "not measured yet"),
+    Kind(
+        "fixed_cost",
+        "O",
+        "Rack, operation, failures a month",
+        Unit.MONEY,
+        0,
+        PRICE_MAX,
+        5_000_000,
+        "5.00 a card in a full host",
+    ),
+    Kind("horizon_months", "N", "Months looked ahead", Unit.MONTHS, 1, 36, 12, "a year; nobody sees farther"),
+    Kind(
+        "buying_cost",
+        "b",
+        "Cost of buying back",
+        Unit.SHARE,
+        0,
+        9_000,
+        300,
+        "shipping and handling, of the price; taxes not",
+    ),
+    Kind(
+        "impact", "k", "Fall of the price per week's volume sold at once", Unit.SHARE, 0, 10_000, 1_000, "a guess: 10 %"
+    ),
+    Kind("sold_30_days", "W", "Such cards sold here in 30 days", Unit.COUNT, 0, 100_000, 0, "no sale in 30 days"),
+    Kind("on_offer", "A", "Such cards on offer here", Unit.COUNT, 0, 100_000, 0, "none on offer"),
+)
 BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
 
 

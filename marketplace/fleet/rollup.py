@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -97,16 +98,17 @@ def roll_up_hour(hour_at: datetime) -> int:
     policy = idle_policy()
     stale = timedelta(seconds=settings.STALE_SECONDS)
     until = hour_at + HOUR
-    parameters = {
+    parameters: dict[str, Any] = {
         "since": hour_at,
         "until": until,
         "first": hour_at - stale,
         "late": until + LATE,
         "stale": stale,
-    } | _idle_limits(policy)
+        **_idle_limits(policy),
+    }
     with connection.cursor() as cursor:
         cursor.execute(ROLL_UP, parameters)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _idle_limits(policy: IdlePolicy) -> dict[str, float]:

@@ -56,7 +56,8 @@ def test_lists_show_nothing_of_another_firm(world):
     make_person(stranger := make_firm())
     client = api_of(stranger)
     own = {"firm/", "members/", "api-keys/", "events/"}
-    for name in ("wallet/", "wallet/statement/", "deposits/", "orders/", "leases/", "capacity-listings/", "nodes/"):
+    lists = ("wallet/", "wallet/statement/", "deposits/", "orders/", "leases/", "capacity-listings/", "nodes/")
+    for name in (*lists, "advisor/"):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:
         text = client.get(f"/api/v1/{name}").content.decode()
