@@ -9,7 +9,8 @@ pytestmark = pytest.mark.django_db
 
 PUBLIC = ("home", "offers", "sign-in", "sign-up")
 OF_A_FIRM = (
-    "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
+    "orders", "leases", "fleet", "enrol", "listings", "listing-new", "advisor", "wallet", "statement", "members",
+    "keys",
 )  # fmt: skip
 
 
