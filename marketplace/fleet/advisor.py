@@ -158,7 +158,8 @@ def _market_found(guide: Guide | None, price: HourPrice | None, model: GpuModel)
         found["card_value"] = (guide.p50_micros, Origin.MARKET, guide.basis)
         found["card_spread"] = (min(round(guide.spread * 10_000), 10_000), Origin.MARKET, guide.basis)
     if price is not None:
-        source = f"median of {price.trade_count} trades over {price.gpu_hours} GPU-hours in 30 days"
+        trades = f"{price.trade_count} trade{'' if price.trade_count == 1 else 's'}"
+        source = f"median of {trades} over {price.gpu_hours} GPU-hours in 30 days"
         found["rent_price"] = (price.price_micros, Origin.MARKET, source)
     if model.tdp_w:
         found["load_watts"] = (model.tdp_w, Origin.MARKET, "the catalogue's board power; not measured yet")

@@ -103,6 +103,15 @@ def test_one_click_opens_the_listing_with_the_cards_and_the_price(seller, fleet)
     assert 'name="ask" value="0.350"' in form
 
 
+def test_rising_prices_are_warned_of_and_no_share_is_below_nothing(seller, fleet):
+    rising = ILLUSTRATED | {"monthly_decline": "-4", "card_value": "4500", "rented_share": "20", "kind": LARGE}
+    text = text_of(seller.get(ADVISOR, rising))
+    assert "Prices rise by 4.0 % a month by this assumption." in text
+    assert "buying back may not be possible at any price" in text
+    assert "keeping it pays even when nobody rents it" in text
+    assert "buying one back in 6 months would cost 5 892.24 USD" in text
+
+
 def test_nobody_sees_the_cards_of_others_and_an_unknown_kind_is_the_first(client, seller, fleet):
     assert "RTX 4090 D" in text_of(seller.get(ADVISOR, {"kind": "no-such"}))
     client.force_login(make_person(make_firm()))
