@@ -1,4 +1,4 @@
-"""The standing sell side: cards × window × ask."""
+"""The standing sell side: cards × window × ask; whole cards for sale are in `listings/cards`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from listings.cards.models import CardListing, CardListingCard, CardPhoto
 from listings.states import LISTING_TRANSITIONS, ListingState
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.ids import PublicIdField
 from nodes.models import Card, Node
+
+__all__ = ["CapacityListing", "CardListing", "CardListingCard", "CardPhoto", "ListingCard"]
 
 
 class CapacityListing(models.Model):

@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "listings",
     "marketplace.orders",
     "marketplace.leases",
+    "marketplace.sales",
     "marketplace.matching",
     "marketplace.settlement",
     "marketplace.fleet",
@@ -154,6 +155,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIND_PROXY", False) else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+MEDIA_ROOT = env("MEDIA_ROOT", str(BASE_DIR / ".local" / "media"))  # photos; served by our own views
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 TEMPLATES = [
@@ -252,6 +254,12 @@ INGEST_WAITING_REPORTS_MAX = env_int("INGEST_WAITING_REPORTS_MAX", 20_000)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 CARD_HOUR_DAYS_KEPT = env_int("CARD_HOUR_DAYS_KEPT", 100)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
+CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
+CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)
+CARD_CREDIT_BASIS_POINTS = env_int("CARD_CREDIT_BASIS_POINTS", 1500)  # owed by a seller who does not ship
+CARD_CREDIT_MICROS_MIN = env_int("CARD_CREDIT_MICROS_MIN", 15_000_000)
+CARD_BID_DAYS_MAX = env_int("CARD_BID_DAYS_MAX", 30)
+CARD_SHIPS_WITHIN_DAYS = env_int("CARD_SHIPS_WITHIN_DAYS", 30)  # a card leased for longer than this can't be bought yet
 COMPLIANCE_RULES_FILE = env("COMPLIANCE_RULES_FILE", "")  # empty: the table that ships
 API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at once
 API_PER_SECOND = env_int("API_PER_SECOND", 100)
@@ -267,6 +275,11 @@ DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
+# The passport key countersigns what cards measured; its public half is published. It is in no table either.
+PASSPORT_KEY = env_secret("PASSPORT_KEY")
+PASSPORT_DAYS = env_int("PASSPORT_DAYS", 14)
+PASSPORT_CHALLENGE_SECONDS = env_int("PASSPORT_CHALLENGE_SECONDS", 1800)  # the tests take twenty minutes
+SIMULATED_CARDS_COUNT = env_bool("SIMULATED_CARDS_COUNT", False)  # in demonstrations alone: a simulator is no card
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")
 RELAY_PORT = env_int("RELAY_PORT", 2222)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
@@ -14,7 +15,7 @@ from django.db.models import F, Func, Value
 from marketplace.accounts.models import Firm, User
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.ids import PublicIdField
-from nodes.states import NODE_TRANSITIONS, Availability, ClaimKind, NodeState, Seen, Wanted
+from nodes.states import NODE_TRANSITIONS, Availability, ClaimKind, NodeState, PassportRole, Seen, Wanted
 
 
 class EnrolmentToken(models.Model):
@@ -248,6 +249,84 @@ class IdentityConflict(models.Model):
                 condition=models.Q(resolved_at=None),
             )
         ]
+
+
+class IdentityChange(models.Model):
+    """A card said something else of itself than before. Append-only but for the operator's acceptance."""
+
+    public_id = PublicIdField("ich")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="identity_changes")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT)
+    changes = models.JSONField()  # field → [before, now]
+    is_blocking = models.BooleanField()
+    seen_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                name="identity_change_blocking", fields=["card"], condition=models.Q(is_blocking=True, accepted_at=None)
+            )
+        ]
+
+
+class CardTransfer(models.Model):
+    """A card is expected at another firm: where its UUID turns up there, it has moved and is no clone."""
+
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="transfers")
+    to_firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="+")
+    holder = models.CharField(max_length=32)  # the sale's public id, which also holds the card's claim
+    since_at = models.DateTimeField()
+    arrived_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_transfer_per_card", fields=["card"], condition=models.Q(ended_at=None)
+            )
+        ]
+
+
+class Passport(models.Model):
+    """The signed record of what a card measured. Append-only: PostgreSQL refuses to change or delete one.
+
+    `body` is the node's canonical text, `record` the market's, which names the body's hash and the one before;
+    `sha256` is the record's, so a card's passports are a chain that can't be rewritten unseen.
+    """
+
+    public_id = PublicIdField("pas")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="passports")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="passports")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="passports")  # who measured
+    role = models.CharField(max_length=6, choices=PassportRole)
+    subject = models.CharField(max_length=32, blank=True)  # the public id of the sale that it was measured for
+    seq = models.PositiveIntegerField()
+    nonce = models.CharField(max_length=64, unique=True)
+    body = models.TextField()
+    record = models.TextField()
+    sha256 = models.CharField(max_length=64, unique=True)
+    prev_sha256 = models.CharField(max_length=64, blank=True)
+    node_signature = models.CharField(max_length=88)
+    market_signature = models.CharField(max_length=88)
+    tier = models.CharField(max_length=10)
+    function_grade = models.CharField(max_length=2)
+    findings = models.JSONField(default=list)
+    measured_at = models.DateTimeField()  # when the market gave the nonce: it was measured after that
+    expires_at = models.DateTimeField()
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="passport_once_in_its_chain", fields=["card", "seq"]),
+            models.CheckConstraint(name="passport_chain_begins_at_one", condition=models.Q(seq__gte=1)),
+        ]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The body as values."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
 
 
 class IngestClock(models.Model):

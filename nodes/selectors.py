@@ -21,9 +21,11 @@ from nodes.models import (
     CardState,
     Claim,
     EnrolmentToken,
+    IdentityChange,
     IdentityConflict,
     IngestClock,
     Node,
+    Passport,
     Report,
 )
 from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
@@ -173,3 +175,54 @@ def quarantined_nodes() -> QuerySet[Node]:
     disputed = IdentityConflict.objects.filter(newcomer=OuterRef("pk"), resolved_at=None)
     nodes = Node.objects.filter(state=NodeState.QUARANTINED).annotate(is_disputed=Exists(disputed))
     return nodes.select_related("firm").order_by("-pk")
+
+
+def cards_with_another_identity(card_ids: Collection[int]) -> set[int]:
+    """Those of them that said they are another card, and nobody has looked yet."""
+    changes = IdentityChange.objects.filter(card_id__in=card_ids, is_blocking=True, accepted_at=None)
+    return set(changes.values_list("card_id", flat=True))
+
+
+def is_blocked(card: Card) -> bool:
+    """Whether a card may not be sold: its identity changed, or its UUID is alive in two places."""
+    in_two_places = IdentityConflict.objects.filter(card=card, resolved_at=None).exists()
+    return in_two_places or bool(cards_with_another_identity([card.pk]))
+
+
+def open_identity_changes() -> QuerySet[IdentityChange]:
+    """Cards that an operator must look at before they are traded again, oldest first."""
+    changes = IdentityChange.objects.filter(is_blocking=True, accepted_at=None)
+    return changes.select_related("card__gpu_model", "card__firm", "node").order_by("pk")
+
+
+def latest_passport(
+    card: Card, *, role: str | None = None, subject: str | None = None, now: datetime
+) -> Passport | None:
+    """The newest passport of a card that has not expired, of one role or for one sale where that is asked for."""
+    found = Passport.objects.filter(card=card, expires_at__gt=now)
+    if role is not None:
+        found = found.filter(role=role)
+    if subject is not None:
+        found = found.filter(subject=subject)
+    return found.select_related("card__gpu_model", "node", "firm").order_by("-seq").first()
+
+
+def passport_of(public_id: str) -> Passport:
+    """One passport, expired or not; NotFound when there is none."""
+    found = Passport.objects.select_related("card__gpu_model", "node", "firm").filter(public_id=public_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def passports_of(card: Card) -> QuerySet[Passport]:
+    """A card's passports, the newest first."""
+    return Passport.objects.filter(card=card).select_related("firm").order_by("-seq")
+
+
+def card_of_firm(firm: Firm, public_id: str) -> Card:
+    """A card of the firm's, or NotFound."""
+    card = Card.objects.select_related("gpu_model", "node").filter(firm=firm, public_id=public_id).first()
+    if card is None:
+        raise NotFound
+    return card

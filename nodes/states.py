@@ -48,6 +48,14 @@ class ClaimKind(models.TextChoices):
     MAINTENANCE = "maintenance", "Maintenance"
 
 
+class PassportRole(models.TextChoices):
+    """In which part of a deal a card was measured; a lab belongs to neither side."""
+
+    SELLER = "seller", "Seller"
+    BUYER = "buyer", "Buyer"
+    LAB = "lab", "Lab"
+
+
 class Wanted(models.TextChoices):
     """What the server wants of an assignment."""
 

@@ -60,3 +60,30 @@ class Trade(models.Model):
     cards = ArrayField(models.BigIntegerField())
     buyer_id = models.BigIntegerField()
     seller_id = models.BigIntegerField()
+
+
+class CardTrade(models.Model):
+    """A line of the tape of cards, printed when a sale is agreed. It counts as delivered once its money is released.
+
+    The sale, the card and both firms are never published.
+    """
+
+    public_id = PublicIdField("trd")
+    at = models.DateTimeField()
+    gpu = models.CharField(max_length=80)
+    memory_mib = models.PositiveIntegerField()
+    is_modified = models.BooleanField()
+    function_grade = models.CharField(max_length=2)
+    appearance_grade = models.CharField(max_length=9)
+    zone = models.CharField(max_length=8)
+    currency = models.CharField(max_length=3)
+    price_micros = models.BigIntegerField()
+    sale = models.CharField(max_length=32, unique=True)
+    card = models.BigIntegerField()
+    buyer_id = models.BigIntegerField()
+    seller_id = models.BigIntegerField()
+    delivered_at = models.DateTimeField(null=True)
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(name="card_tape", fields=["gpu", "id"])]

@@ -1,12 +1,24 @@
-"""Every decision, kept with what it looked at and the table it was made with, so that it can be made again."""
+"""Every decision, kept with what it looked at and the table it was made with, so that it can be made again.
+
+And what operators decide: rulings on cases that wait, clearances of SKUs, papers that were shown. All append-only.
+"""
 
 from __future__ import annotations
 
 from django.db import models
 
-from marketplace.accounts.models import Firm
+from marketplace.accounts.models import Firm, User
+from marketplace.catalogue.models import GpuModel
 from marketplace.common.ids import PublicIdField
-from marketplace.compliance.rules import Deal, Outcome
+from marketplace.compliance.inquiry import Deal, Stage
+from marketplace.compliance.items import ItemClass
+from marketplace.compliance.rules import Outcome
+
+CLASSES = [(each.value, each.value) for each in ItemClass]
+
+
+def _choices(values: type[Deal] | type[Stage] | type[Outcome]) -> list[tuple[str, str]]:
+    return [(each.value, each.name.title()) for each in values]
 
 
 class RuleTable(models.Model):
@@ -17,18 +29,90 @@ class RuleTable(models.Model):
     first_used_at = models.DateTimeField()
 
 
+class RuleAdoption(models.Model):
+    """From `at` on decisions were made with this table; the newest is what stays when a rule file is malformed."""
+
+    table = models.ForeignKey(RuleTable, on_delete=models.PROTECT, related_name="adoptions")
+    at = models.DateTimeField()
+
+
 class ComplianceDecision(models.Model):
-    """One answer for one firm; append-only. `inputs` are those of `rules.inputs_of`."""
+    """One answer for one buyer (`firm`); append-only. `inputs` are those of `inquiry.inputs_of`.
+
+    `subject` is the public id of what is decided about, a lease's buyer or a sale. `case_hash` is equal for two looks
+    at the same facts.
+    """
 
     public_id = PublicIdField("cmp")
     firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="compliance_decisions")
-    deal = models.CharField(max_length=8, choices=[(each.value, each.name.title()) for each in Deal])
-    outcome = models.CharField(max_length=8, choices=[(each.value, each.name.title()) for each in Outcome])
+    seller = models.ForeignKey(Firm, null=True, on_delete=models.PROTECT, related_name="+")
+    deal = models.CharField(max_length=8, choices=_choices(Deal))
+    stage = models.CharField(max_length=8, choices=_choices(Stage), default=Stage.LEASE.value)
+    subject = models.CharField(max_length=32, blank=True, default="")
+    outcome = models.CharField(max_length=8, choices=_choices(Outcome))
     rule_ids = models.JSONField()
+    decided_by = models.JSONField(default=list)  # of these, the rows that made the outcome what it is
+    required_documents = models.JSONField(default=list)
     inputs = models.JSONField()
     input_hash = models.CharField(max_length=64)
+    case_hash = models.CharField(max_length=64, blank=True, default="")
     table = models.ForeignKey(RuleTable, on_delete=models.PROTECT, related_name="decisions")
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(name="compliance_by_firm", fields=["firm", "-at"])]
+        indexes = [
+            models.Index(name="compliance_by_firm", fields=["firm", "-at"]),
+            models.Index(name="compliance_by_subject", fields=["subject", "stage"]),
+            models.Index(name="compliance_held", fields=["id"], condition=models.Q(outcome=Outcome.HOLD.value)),
+        ]
+
+
+class HoldRuling(models.Model):
+    """What an operator ruled on a decision that waited: `allow` lets the same case pass, `block` refuses it."""
+
+    public_id = PublicIdField("rul")
+    decision = models.ForeignKey(ComplianceDecision, on_delete=models.PROTECT, related_name="rulings")
+    outcome = models.CharField(max_length=8, choices=_choices(Outcome))
+    reason = models.CharField(max_length=1000)
+    ruled_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+
+class DocumentOnFile(models.Model):
+    """A paper that an operator has seen for a subject: its code in the rule table, and where to find it."""
+
+    public_id = PublicIdField("doc")
+    subject = models.CharField(max_length=32, db_index=True)
+    code = models.CharField(max_length=64)
+    reference = models.CharField(max_length=200)
+    valid_until = models.DateField(null=True)
+    recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+
+class SkuClearance(models.Model):
+    """The class that a person found for a SKU (model, memory, modified), for some days; the newest row leads.
+
+    A row with the class `unknown` takes an earlier one back.
+    """
+
+    public_id = PublicIdField("clr")
+    gpu_model = models.ForeignKey(GpuModel, on_delete=models.PROTECT, related_name="+")
+    memory_gib = models.PositiveIntegerField()
+    is_modified = models.BooleanField()
+    item_class = models.CharField(max_length=8, choices=CLASSES)
+    eccn = models.CharField(max_length=16, blank=True)
+    reference = models.CharField(max_length=200)
+    reason = models.CharField(max_length=1000)
+    valid_from = models.DateField()
+    valid_until = models.DateField()
+    recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(name="clearance_by_sku", fields=["gpu_model", "memory_gib", "is_modified"])]
+        constraints = [
+            models.CheckConstraint(
+                name="clearance_ends_after_it_begins", condition=models.Q(valid_until__gte=models.F("valid_from"))
+            )
+        ]

@@ -6,15 +6,15 @@ Every row that matches counts and the most severe outcome wins; where no row mat
 from __future__ import annotations
 
 import enum
-import hashlib
-import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 
-UNKNOWN = "unknown"
+from marketplace.compliance.facts import Facts, facts_of
+from marketplace.compliance.inquiry import Inquiry, Ruled, input_hash
+
 NO_RULE = "no-rule"
+REFUSED = "operator-refused"
 
 
 class Outcome(enum.StrEnum):
@@ -29,115 +29,122 @@ class Outcome(enum.StrEnum):
         return list(Outcome).index(self)
 
 
-class Deal(enum.StrEnum):
-    """What is asked for."""
-
-    LEASE = "lease"
-    SALE = "sale"
-
-
 @dataclass(frozen=True, slots=True)
-class Inquiry:
-    """The facts of one deal: countries as ISO 3166-1 alpha-2, regions as ISO 3166-2, "" where nobody has said it."""
+class Period:
+    """First and last day, both included; without the last it holds until changed."""
 
-    deal: Deal
-    headquarters_country: str
-    ultimate_parent_country: str
-    intended_use: str
-    destination_country: str | None = None  # None: nothing goes anywhere
-    regions: tuple[str, ...] = ()
+    effective_from: date
+    effective_to: date | None = None
+
+    def in_force(self, on: date) -> bool:
+        """Whether the day is one of them."""
+        return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
+
+
+Conditions = tuple[tuple[str, frozenset[str]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A row of the table. All of `when` must hold: for each fact one of its values is among the row's."""
+    """A row of the table. All of `when` must hold and none of `unless`: one of a fact's values is among the row's."""
 
     id: str
-    when: tuple[tuple[str, frozenset[str]], ...]
+    when: Conditions
     outcome: Outcome
-    effective_from: date
-    effective_to: date | None
+    period: Period
     source: str
     reviewed_by: str
     note: str = ""
+    unless: Conditions = ()
+    documents: tuple[str, ...] = ()
+    clearable: bool = True  # whether an operator's ruling on one case lifts a hold
 
-    def in_force(self, on: date) -> bool:
-        """Whether the day is one of the row's."""
-        return self.effective_from <= on and (self.effective_to is None or on <= self.effective_to)
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A country group, a switch or a maker's ECCN, for some days."""
+
+    name: str
+    values: frozenset[str]
+    period: Period
+    source: str
+    reviewed_by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """A whole table; `version` changes with its content."""
+    """A whole table; `version` changes with its content. A toggle is on while its values are not empty."""
 
     version: str
     rules: tuple[Rule, ...]
+    groups: tuple[Dated, ...] = ()
+    toggles: tuple[Dated, ...] = ()
+    eccns: tuple[Dated, ...] = ()
+    documents: tuple[tuple[str, str], ...] = ()
+
+    def groups_on(self, on: date) -> dict[str, frozenset[str]]:
+        """The countries of each group on a day."""
+        return {each.name: each.values for each in self.groups if each.period.in_force(on)}
+
+    def toggles_on(self, on: date) -> frozenset[str]:
+        """The names of the switches that are on."""
+        return frozenset(each.name for each in self.toggles if each.values and each.period.in_force(on))
+
+    def eccn_of(self, slug: str, on: date) -> str:
+        """What the maker says about a model, "" where the table does not know."""
+        found = (each.values for each in self.eccns if each.name == slug and each.period.in_force(on))
+        return next(iter(next(found, ())), "")
+
+    def facts(self, inquiry: Inquiry, on: date) -> Facts:
+        """The facts of a deal under this table on a day."""
+        return facts_of(inquiry, groups=self.groups_on(on), toggles=self.toggles_on(on))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome and every row that matched; the same table, day and inquiry give the same hash and outcome."""
+    """The outcome, every row that matched and those that decided; the same table, day and inquiry give the same."""
 
     outcome: Outcome
     rule_ids: tuple[str, ...]
     ruleset_version: str
     input_hash: str
+    required_documents: tuple[str, ...] = ()
+    decided_by: tuple[str, ...] = ()
 
 
 def decide(inquiry: Inquiry, *, on: date, ruleset: Ruleset) -> Decision:
     """The decision on a day (UTC)."""
-    facts = facts_of(inquiry)
-    matching = [rule for rule in ruleset.rules if rule.in_force(on) and _matches(rule, facts)]
-    outcome = max((rule.outcome for rule in matching), key=lambda each: each.severity, default=Outcome.HOLD)
+    facts = ruleset.facts(inquiry, on)
+    matching = [rule for rule in ruleset.rules if rule.period.in_force(on) and matches(rule, facts)]
+    outcomes = _outcomes(matching, inquiry.ruled)
+    outcome = max(outcomes.values(), key=lambda each: each.severity)
     return Decision(
         outcome=outcome,
-        rule_ids=tuple(sorted({rule.id for rule in matching})) or (NO_RULE,),
+        rule_ids=tuple(sorted(outcomes)),
         ruleset_version=ruleset.version,
         input_hash=input_hash(inquiry, on),
+        required_documents=tuple(sorted({code for rule in matching for code in rule.documents})),
+        decided_by=tuple(sorted(rule_id for rule_id, each in outcomes.items() if each is outcome)),
     )
 
 
-def facts_of(inquiry: Inquiry) -> dict[str, frozenset[str]]:
-    """What the conditions of rows are compared with, by the name of the fact."""
-    headquarters = _country(inquiry.headquarters_country)
-    parent = _country(inquiry.ultimate_parent_country)
-    destination = {_country(inquiry.destination_country)} if inquiry.destination_country is not None else set()
-    return {
-        "deal": frozenset({inquiry.deal.value}),
-        "headquarters_country": frozenset({headquarters}),
-        "ultimate_parent_country": frozenset({parent}),
-        "destination_country": frozenset(destination),
-        "any_country": frozenset({headquarters, parent} | destination),
-        "any_region": frozenset(region.strip().upper() for region in inquiry.regions),
-        "intended_use_word": frozenset(re.findall(r"\w+", inquiry.intended_use.lower())),
-    }
+def matches(rule: Rule, facts: Mapping[str, Iterable[str]]) -> bool:
+    """Whether the row is about a deal with these facts."""
+    return all(accepted.intersection(facts[fact]) for fact, accepted in rule.when) and not any(
+        accepted.intersection(facts[fact]) for fact, accepted in rule.unless
+    )
 
 
-def input_hash(inquiry: Inquiry, on: date) -> str:
-    """64 hex digits of everything that a decision looked at, besides the table."""
-    canonical = json.dumps(inputs_of(inquiry, on), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def inputs_of(inquiry: Inquiry, on: date) -> dict[str, object]:
-    """The inquiry and the day as JSON values."""
-    values = asdict(inquiry)
-    return values | {"deal": inquiry.deal.value, "regions": list(inquiry.regions), "on": on.isoformat()}
-
-
-def inquiry_from(inputs: Mapping[str, object]) -> tuple[Inquiry, date]:
-    """The inverse of `inputs_of`, to decide a stored case again."""
-    values = dict(inputs)
-    on = date.fromisoformat(str(values.pop("on")))
-    regions = values.pop("regions")
-    assert isinstance(regions, list)
-    return Inquiry(**(values | {"deal": Deal(values["deal"]), "regions": tuple(regions)})), on  # type: ignore[arg-type]
-
-
-def _country(code: str) -> str:
-    code = code.strip().upper()
-    return code if re.fullmatch(r"[A-Z]{2}", code) else UNKNOWN
-
-
-def _matches(rule: Rule, facts: Mapping[str, Iterable[str]]) -> bool:
-    return all(accepted.intersection(facts[fact]) for fact, accepted in rule.when)
+def _outcomes(matching: list[Rule], ruled: Ruled | None) -> dict[str, Outcome]:
+    """What each row says once a ruling has lifted the holds that it may lift; a block is never lifted."""
+    cleared = frozenset(ruled.rule_ids) if ruled and ruled.outcome == Outcome.ALLOW else frozenset()
+    outcomes: dict[str, Outcome] = {}
+    for rule in matching:
+        is_lifted = rule.outcome is Outcome.HOLD and rule.clearable and rule.id in cleared
+        outcome = Outcome.ALLOW if is_lifted else rule.outcome
+        outcomes[rule.id] = max(outcome, outcomes.get(rule.id, outcome), key=lambda each: each.severity)
+    if not matching:
+        outcomes[NO_RULE] = Outcome.ALLOW if NO_RULE in cleared else Outcome.HOLD
+    if ruled and ruled.outcome == Outcome.BLOCK:
+        outcomes[REFUSED] = Outcome.BLOCK
+    return outcomes

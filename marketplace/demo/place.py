@@ -50,6 +50,7 @@ class Place:
             "PUBLIC_URL": self.url,
             "REPORTS_URL": self.reports_url,
             "RELAY_PORT": str(self.relay_port),
+            "SIMULATED_CARDS_COUNT": "1",
             "PYTHONUNBUFFERED": "1",
         }
 

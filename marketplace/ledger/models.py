@@ -18,7 +18,7 @@ class AccountKind(models.TextChoices):
     """What the money in an account is for."""
 
     WALLET = "wallet", "Wallet"  # a firm's money, free to spend
-    ESCROW = "escrow", "Escrow"  # committed to one order, named by `ref`
+    ESCROW = "escrow", "Escrow"  # committed to one order, card bid or sale, named by `ref`
     EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
     PLATFORM_FEE = "platform_fee", "Platform fee"
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
@@ -57,6 +57,10 @@ class Code(models.TextChoices):
     ORDER_ESCROW = "order_escrow", "Held for an order"
     ESCROW_RELEASE = "escrow_release", "Rest of an order returned"
     SETTLEMENT = "settlement", "Hours used"
+    CARD_ESCROW = "card_escrow", "Held for a card"
+    CARD_SALE = "card_sale", "Card sold"
+    CARD_REFUND = "card_refund", "Money for a card returned"
+    CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
     CORRECTION = "correction", "Correction"
 
 

@@ -16,7 +16,14 @@ from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARD_FIELDS, Health
 from nodes.availability import CardFacts, IdlePolicy, Sample, Verdict, availability, learned_baseline
 from nodes.models import CardState, IngestClock, Node, NodeReportState
-from nodes.selectors import ClaimTimes, WindowRow, card_states_of, claim_times, report_windows
+from nodes.selectors import (
+    ClaimTimes,
+    WindowRow,
+    card_states_of,
+    cards_with_another_identity,
+    claim_times,
+    report_windows,
+)
 from nodes.services.inventory import uuids_in_order
 from nodes.states import Availability, NodeState
 
@@ -109,6 +116,7 @@ def _decide_cards(nodes: Sequence[Node], now: datetime) -> None:
     windows = report_windows(nodes, since=now - length)
     places = {node.pk: {uuid: place for place, uuid in enumerate(uuids_in_order(node))} for node in nodes}
     draining = {node.pk: node.is_draining or node.report_state.draining for node in nodes}
+    changed = cards_with_another_identity([state.card_id for state in states])
     before = {state.pk: state.availability for state in states}
     for state in states:
         node_id = state.card.node_id
@@ -117,7 +125,8 @@ def _decide_cards(nodes: Sequence[Node], now: datetime) -> None:
         size = WIDTH * len(places[node_id])
         rows = [] if place is None else [row for row in windows[node_id] if len(row.values) == size]
         readings = [(row.observed_at, _reading(row, place or 0)) for row in rows]
-        _decide(state, readings, claims[state.card_id], draining[node_id], now)
+        is_held_back = draining[node_id] or state.card_id in changed
+        _decide(state, readings, claims[state.card_id], is_held_back, now)
     for state in states:
         _tell_news(state, before[state.pk], now)
     idle_changed = any((before[each.pk] == IDLE) != (each.availability == IDLE) for each in states)

@@ -17,6 +17,8 @@ from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, inventory_digest
 from nodes.models import Card, CardOrder, CardState, Claim, IdentityConflict, Node
+from nodes.services.identity import note_identity
+from nodes.services.transfers import arrives
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -80,8 +82,9 @@ def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) ->
         record_event(
             firm_id=node.firm_id, type="card.seen", subject=card.public_id, data={"node": node.public_id}, now=now
         )
-    elif card.node_id == node.pk or _may_move(card, node, now):
+    elif card.node_id == node.pk or _may_move(card, node, now) or arrives(card, node, now):
         _move_away(card, node, now)
+        columns["identity"] = note_identity(card=card, node=node, identity=identity, now=now)
         Card.objects.filter(pk=card.pk).update(**columns)
     else:
         _quarantine_newcomer(card, node, now)

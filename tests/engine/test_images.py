@@ -52,7 +52,9 @@ def test_an_image_builds_and_its_program_starts_without_root(
     image = f"localhost/fallow-{name}-under-test"
     build = ["podman", "build", "--isolation", "chroot", "--network", "host", "--build-arg", f"BASE={base}"]
     _podman(engine, *build, *_as_pip_here(), "-f", f"docker/{name}.Dockerfile", "-t", image, ".")
-    settings = ["-e", "DATABASE_URL=postgresql://none@127.0.0.1/none", "-e", "SECRET_KEY=s", "-e", "COMMAND_KEY=00"]
+    keys = {"SECRET_KEY": "s", "COMMAND_KEY": "00", "PASSPORT_KEY": "00"}
+    values = {"DATABASE_URL": "postgresql://none@127.0.0.1/none"} | keys
+    settings = [word for name, value in values.items() for word in ("-e", f"{name}={value}")]
     run = ["podman", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--network", "none", *settings, image]
     said = _podman(engine, *run, "sh", "-c", f"id -u && {program}")
     assert re.match(r"1000[12]\n", said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,31 +12,19 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_ruleset
-from marketplace.compliance.rules import (
-    NO_RULE,
-    Deal,
-    Inquiry,
-    Outcome,
-    Rule,
-    Ruleset,
-    decide,
-    facts_of,
-    inputs_of,
-    inquiry_from,
-)
+from marketplace.compliance.facts import facts_of
+from marketplace.compliance.inquiry import Deal, Inquiry, Ruled, inputs_of, inquiry_from
+from marketplace.compliance.rulefile import RuleFileError, read_ruleset
+from marketplace.compliance.rules import NO_RULE, REFUSED, Outcome, Period, Rule, Ruleset, decide
+from tests.marketplace.compliance.cases import SHIPPED, lease, sale
+from tests.marketplace.compliance.cases import shipped as decided
+from tests.marketplace.compliance.test_table import SALES
 
-SHIPPED = read_ruleset(RULES_FILE.read_text())
 TODAY = date(2026, 11, 24)
 
 
-def lease(**facts: Any) -> Inquiry:
-    plain = {"headquarters_country": "DE", "ultimate_parent_country": "DE", "intended_use": "training of models"}
-    return Inquiry(deal=Deal.LEASE, **(plain | facts))
-
-
 def shipped(inquiry: Inquiry, on: date = TODAY) -> tuple[Outcome, tuple[str, ...]]:
-    decision = decide(inquiry, on=on, ruleset=SHIPPED)
+    decision = decided(inquiry, on)
     return decision.outcome, decision.rule_ids
 
 
@@ -79,20 +69,29 @@ def test_the_most_severe_row_wins() -> None:
 
 
 def test_what_no_row_covers_is_held() -> None:
-    sale = Inquiry(Deal.SALE, "DE", "DE", "resale", destination_country="FR")
-    assert shipped(sale) == (Outcome.HOLD, (NO_RULE,))
+    assert shipped(sale(), date(2023, 11, 16)) == (Outcome.HOLD, (NO_RULE,))
     assert shipped(lease(), date(2020, 1, 1)) == (Outcome.HOLD, (NO_RULE,))
 
 
-def test_every_shipped_row_can_match() -> None:
-    for rule in SHIPPED.rules:
-        facts = {fact: next(iter(sorted(accepted))) for fact, accepted in rule.when}
-        inquiry = lease(
-            headquarters_country=facts.get("any_country", "DE").replace("unknown", ""),
-            regions=tuple(facts[name] for name in ("any_region",) if name in facts),
-            intended_use=facts.get("intended_use_word", "training"),
-        )
-        assert rule.id in decide(inquiry, on=rule.effective_from, ruleset=SHIPPED).rule_ids
+def test_an_operators_ruling_lifts_the_holds_that_he_looked_at_and_no_others() -> None:
+    held = sale(intended_use="missile parts for a museum")
+    assert shipped(held)[0] is Outcome.HOLD
+    cleared = replace(held, ruled=Ruled("rul_1", "allow", ("sensitive-use",)))
+    assert shipped(cleared) == (Outcome.ALLOW, ("cards-elsewhere", "sensitive-use"))
+    assert shipped(replace(cleared, destination_country="UA"))[0] is Outcome.HOLD
+    assert shipped(replace(cleared, destination_country="IR"))[0] is Outcome.BLOCK
+
+
+def test_a_ruling_lifts_no_row_that_asks_for_something_else() -> None:
+    unknown = sale(item_class="unknown", ruled=Ruled("rul_1", "allow", ("item-class-unknown",)))
+    assert shipped(unknown)[0] is Outcome.HOLD
+
+
+def test_a_ruling_may_refuse_what_rows_allow_and_lift_the_lack_of_rows() -> None:
+    refused = decided(lease(ruled=Ruled("rul_1", "block", ())))
+    assert (refused.outcome, refused.decided_by) == (Outcome.BLOCK, (REFUSED,))
+    lonely = sale(ruled=Ruled("rul_1", "allow", (NO_RULE,)))
+    assert shipped(lonely, date(2023, 11, 16)) == (Outcome.ALLOW, (NO_RULE,))
 
 
 COUNTRIES = st.sampled_from(["DE", "US", "CN", "IR", "CU", "SY", "RU", "", "xx", "Iran"])
@@ -115,8 +114,7 @@ RULES = st.builds(
         min_size=1,
     ).map(lambda when: tuple(sorted(when.items()))),
     outcome=st.sampled_from(Outcome),
-    effective_from=DAYS,
-    effective_to=st.one_of(st.none(), DAYS),
+    period=st.builds(Period, effective_from=DAYS, effective_to=st.one_of(st.none(), DAYS)),
     source=st.just("s"),
     reviewed_by=st.just("r"),
 )
@@ -128,7 +126,7 @@ def test_a_decision_is_the_worst_of_its_rows_and_total(rules: list[Rule], inquir
     facts = facts_of(inquiry)
     worst, ids = None, set()
     for rule in rules:
-        dated = rule.effective_from <= on <= (rule.effective_to or date.max)
+        dated = rule.period.effective_from <= on <= (rule.period.effective_to or date.max)
         if dated and all(any(value in facts[fact] for value in accepted) for fact, accepted in rule.when):
             ids.add(rule.id)
             worst = max(worst or "allow", rule.outcome, key=["allow", "hold", "block"].index)
@@ -136,9 +134,9 @@ def test_a_decision_is_the_worst_of_its_rows_and_total(rules: list[Rule], inquir
     assert set(decision.rule_ids) == (ids or {NO_RULE})
 
 
-@given(inquiry=INQUIRIES, on=DAYS)
+@given(inquiry=INQUIRIES | SALES, on=DAYS)
 def test_a_stored_inquiry_is_decided_the_same_again(inquiry: Inquiry, on: date) -> None:
-    again, day = inquiry_from(inputs_of(inquiry, on))
+    again, day = inquiry_from(json.loads(json.dumps(inputs_of(inquiry, on))))
     assert (again, day) == (inquiry, on)
     assert decide(again, on=day, ruleset=SHIPPED) == decide(inquiry, on=on, ruleset=SHIPPED)
 
@@ -201,6 +199,67 @@ def test_a_changed_file_has_another_version() -> None:
 def test_a_malformed_file_is_refused_with_what_is_wrong(text: str, message: str) -> None:
     with pytest.raises(RuleFileError, match=message):
         read_ruleset(text)
+
+
+OPEN = {"effective_from": date(2026, 1, 1), "source": "s", "reviewed_by": "r"}
+GROUP = OPEN | {"name": "far", "countries": ["CU"]}
+SWITCH = OPEN | {"name": "strict", "is_on": True}
+ECCN = OPEN | {"name": "h100", "eccn": "4A090.a"}
+
+
+def whole(*rows: dict[str, Any], **sections: Any) -> str:
+    return yaml.safe_dump({"version": "1", "rules": list(rows or [ROW]), **sections})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (whole(extra=[]), "and nothing else"),
+        (whole(documents=[]), "documents is a dict"),
+        (whole(documents={"a": ""}), "documents: a is empty"),
+        (whole(country_groups=[GROUP | {"countries": ["Cuba"]}]), r"country group 1 \(far\): 'Cuba'"),
+        (whole(country_groups=[GROUP | {"countries": []}]), "countries is a list"),
+        (whole(country_groups=[{"name": "far"}]), "lacks countries, effective_from"),
+        (whole(country_groups=[GROUP, GROUP]), "far: two rows are in force"),
+        (whole(toggles=[SWITCH | {"is_on": "yes"}]), "is_on is true or false"),
+        (
+            whole(toggles=[SWITCH | {"effective_to": date(2026, 2, 1)}, SWITCH | {"effective_from": date(2026, 2, 9)}]),
+            "strict: no row is in force after 2026-02-01",
+        ),
+        (whole(vendor_eccns=[ECCN | {"eccn": "none"}]), "'none' is not a value of eccn"),
+        (whole(ROW | {"documents": ["paper"]}), "documents names 'paper', which the file does not define"),
+        (whole(ROW | {"when": {"buyer_group": ["near"]}}, country_groups=[GROUP]), "buyer_group names 'near'"),
+        (whole(ROW | {"when": {"toggle": ["loose"]}}, toggles=[SWITCH]), "toggle names 'loose'"),
+        (whole(ROW | {"unless": {}}), "unless needs at least one condition"),
+        (whole(ROW | {"unless": {"item_class": ["fast"]}}), "'fast' is not a value of item_class"),
+        (whole(ROW | {"clearable": "no"}), "clearable is true or false"),
+        ("version: '1'\nversion: '2'\nrules: []", "'version' stands twice"),
+    ],
+)
+def test_the_other_sections_are_read_as_strictly(text: str, message: str) -> None:
+    with pytest.raises(RuleFileError, match=message):
+        read_ruleset(text)
+
+
+def test_sections_are_for_their_days() -> None:
+    ruleset = read_ruleset(
+        whole(
+            ROW | {"when": {"buyer_group": ["far"]}, "unless": {"toggle": ["strict"]}, "documents": ["paper"]},
+            documents={"paper": "a paper"},
+            country_groups=[GROUP],
+            toggles=[
+                SWITCH | {"effective_to": date(2026, 2, 1)},
+                SWITCH | {"effective_from": date(2026, 2, 2), "is_on": False},
+            ],
+            vendor_eccns=[ECCN],
+        )
+    )
+    cuba = lease(headquarters_country="CU")
+    assert decide(cuba, on=date(2026, 2, 1), ruleset=ruleset).rule_ids == (NO_RULE,)
+    found = decide(cuba, on=date(2026, 2, 2), ruleset=ruleset)
+    assert (found.outcome, found.required_documents) == (Outcome.BLOCK, ("paper",))
+    assert (ruleset.eccn_of("h100", TODAY), ruleset.eccn_of("a100", TODAY)) == ("4A090.a", "")
+    assert ruleset.eccn_of("h100", date(2025, 12, 31)) == ""
 
 
 def test_rows_of_one_id_may_follow_each_other() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,9 +14,10 @@ from django.core.checks import run_checks
 from django.db import IntegrityError, ProgrammingError, transaction
 
 from marketplace.common.errors import NotAllowed
-from marketplace.compliance import services
 from marketplace.compliance.models import ComplianceDecision, RuleTable
+from marketplace.compliance.rulefile import RuleFileError
 from marketplace.compliance.services import decide_lease, reproduce, require_allowed
+from marketplace.compliance.tablefile import table_in_force
 from marketplace.events.models import Event
 from tests.factories import NOON, make_firm
 
@@ -24,11 +27,16 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def fresh_rules() -> Iterator[None]:
     """The rule file is read once per process; a test that changes it starts and ends without that memory."""
-    services.rule_text.cache_clear()
-    services.current_ruleset.cache_clear()
+    table_in_force.cache_clear()
     yield
-    services.rule_text.cache_clear()
-    services.current_ruleset.cache_clear()
+    table_in_force.cache_clear()
+
+
+def use_file(settings: Any, file: Path, text: str) -> None:
+    """As a restart with another rule file."""
+    file.write_text(text)
+    settings.COMPLIANCE_RULES_FILE = str(file)
+    table_in_force.cache_clear()
 
 
 def test_an_ordinary_firm_is_allowed_and_the_decision_kept() -> None:
@@ -56,11 +64,7 @@ def test_a_decision_can_be_made_again_from_its_record_though_the_rules_changed(
 ) -> None:
     firm = make_firm(country="IR")
     old = decide_lease(firm, now=NOON)
-    changed = tmp_path / "rules.yaml"
-    changed.write_text(services.rule_text().replace("[IR]", "[KP]"))
-    services.rule_text.cache_clear()
-    services.current_ruleset.cache_clear()
-    settings.COMPLIANCE_RULES_FILE = str(changed)
+    use_file(settings, tmp_path / "rules.yaml", table_in_force().text.replace("[IR]", "[KP]"))
     new = decide_lease(firm, now=NOON)
     assert (old.outcome, new.outcome) == ("block", "allow")
     assert old.table != new.table
@@ -97,12 +101,87 @@ def test_the_day_is_the_day_in_utc() -> None:
     assert decide_lease(make_firm(country="SY"), now=late_in_new_york).outcome == "hold"
 
 
-def test_a_malformed_rule_file_stops_the_start(fresh_rules: None, settings: Any, tmp_path: Path) -> None:
-    assert not [each for each in run_checks() if each.id == "compliance.E001"]
-    services.rule_text.cache_clear()
-    services.current_ruleset.cache_clear()
-    broken = tmp_path / "rules.yaml"
-    broken.write_text("version: '1'\nrules: [{id: a}]")
-    settings.COMPLIANCE_RULES_FILE = str(broken)
-    (found,) = [each for each in run_checks() if each.id == "compliance.E001"]
-    assert "row 1 (a) lacks" in found.msg
+def complaints() -> list[tuple[str | None, str]]:
+    """What the system checks say of the rule file."""
+    return [(each.id, each.msg) for each in run_checks() if (each.id or "").startswith("compliance.")]
+
+
+def test_a_malformed_rule_file_stops_the_start_of_a_new_installation(
+    fresh_rules: None, settings: Any, tmp_path: Path
+) -> None:
+    assert not complaints()
+    use_file(settings, tmp_path / "rules.yaml", "version: '1'\nrules: [{id: a}]")
+    ((code, text),) = complaints()
+    assert code == "compliance.E001" and "row 1 (a) lacks" in text
+    with pytest.raises(RuleFileError):
+        decide_lease(make_firm(), now=NOON)
+
+
+ROW = "{id: a, when: {deal: [lease]}, outcome: allow, source: s, reviewed_by: r, effective_from:"
+GAP = f"""version: '2'
+rules:
+  - {ROW} 2022-01-01, effective_to: 2026-01-01}}
+  - {ROW} 2026-01-03}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"), [(GAP, "no row is in force after 2026-01-01"), ("{", "not YAML"), (None, "No such file")]
+)
+def test_a_running_installation_keeps_its_last_good_table_and_says_so(
+    fresh_rules: None, settings: Any, tmp_path: Path, text: str | None, complaint: str
+) -> None:
+    firm, file = make_firm(country="IR"), tmp_path / "rules.yaml"
+    use_file(settings, file, table_in_force().text.replace('version: "', 'version: "ours-'))
+    before = decide_lease(firm, now=NOON)
+    use_file(settings, file, text or "")
+    if text is None:
+        file.unlink()
+    after = decide_lease(firm, now=NOON)
+    assert (after.outcome, after.table) == ("block", before.table)
+    assert after.table.version.startswith("ours-")
+    ((code, said),) = complaints()
+    assert code == "compliance.W001" and complaint in said and before.table.version in said
+    assert complaint in table_in_force().trouble
+
+
+def test_the_table_that_stays_is_the_one_that_decided_last_not_the_youngest(
+    fresh_rules: None, settings: Any, tmp_path: Path
+) -> None:
+    firm, file, shipped = make_firm(), tmp_path / "rules.yaml", table_in_force().text
+    first = decide_lease(firm, now=NOON)
+    use_file(settings, file, shipped + "\n# changed")
+    assert decide_lease(firm, now=NOON).table != first.table
+    use_file(settings, file, shipped)
+    assert decide_lease(firm, now=NOON).table == first.table
+    use_file(settings, file, "")
+    assert decide_lease(firm, now=NOON).table == first.table
+
+
+def test_a_record_of_the_first_kind_is_made_again_as_it_was() -> None:
+    """As it was stored before there were sales: six facts and the day, and a table of rules alone."""
+    table = RuleTable.objects.create(version="2026-11-24+9bcc09c1c6cf", text=FIRST_TABLE, first_used_at=NOON)
+    inputs = {
+        "deal": "lease",
+        "headquarters_country": "IR",
+        "ultimate_parent_country": "DE",
+        "intended_use": "x",
+        "destination_country": None,
+        "regions": [],
+        "on": "2026-11-24",
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    kept = ComplianceDecision.objects.create(
+        firm=make_firm(), deal="lease", outcome="block", rule_ids=["embargo-iran", "leases-are-open"],
+        inputs=inputs, input_hash=digest, table=table, at=NOON,
+    )  # fmt: skip
+    again = reproduce(ComplianceDecision.objects.get(pk=kept.pk))
+    assert (again.outcome, list(again.rule_ids), again.input_hash) == (kept.outcome, kept.rule_ids, digest)
+    assert (kept.stage, kept.subject, kept.required_documents) == ("lease", "", [])
+
+
+FIRST_TABLE = """version: "2026-11-24"
+rules:
+  - {id: leases-are-open, when: {deal: [lease]}, outcome: allow, effective_from: 2022-10-07, source: s, reviewed_by: r}
+  - {id: embargo-iran, when: {any_country: [IR]}, outcome: block, effective_from: 2022-10-07, source: s, reviewed_by: r}
+"""

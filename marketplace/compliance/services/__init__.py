@@ -1,0 +1,23 @@
+"""What other apps call. A refusal is an error that the caller raises after the record is kept."""
+
+from marketplace.compliance.inquiry import Stage
+from marketplace.compliance.items import Item
+from marketplace.compliance.services.deciding import (
+    decide_lease,
+    decide_sale,
+    item_of,
+    may_lease,
+    reproduce,
+    require_allowed,
+)
+
+__all__ = [
+    "Item",
+    "Stage",
+    "decide_lease",
+    "decide_sale",
+    "item_of",
+    "may_lease",
+    "reproduce",
+    "require_allowed",
+]

@@ -1,0 +1,155 @@
+"""Reading bids and sales, and the locks on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, QuerySet, Sum
+
+from marketplace.accounts.models import Firm
+from marketplace.catalogue.models import GpuModel
+from marketplace.common.errors import NotFound
+from marketplace.leases.models import Lease
+from marketplace.sales.models import CardBid, Dispute, Lab, Sale
+from marketplace.sales.states import HOLDS_MONEY, BidState, SaleState
+from nodes.models import Card
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedSale:
+    """A sale whose money was released, without names. `region` is the zone that it shipped from."""
+
+    at: datetime
+    model_slug: str
+    memory_mib: int
+    function_grade: str
+    appearance_grade: str
+    is_modified: bool
+    region: str
+    currency: str
+    price_micros: int
+
+
+def completed_sales(*, model_slug: str, memory_mib: int | None = None, since: datetime) -> list[CompletedSale]:
+    """The released sales of a model since then, oldest first, at the agreed price of the card alone."""
+    sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since, listing__gpu_model__slug=model_slug)
+    if memory_mib is not None:
+        sales = sales.filter(listing__memory_mib=memory_mib)
+    return [
+        CompletedSale(
+            at=sale.closed_at or sale.agreed_at,
+            model_slug=model_slug,
+            memory_mib=sale.listing.memory_mib,
+            function_grade=sale.function_grade,
+            appearance_grade=sale.appearance_grade,
+            is_modified=sale.listing.is_modified,
+            region=sale.listing.zone,
+            currency=sale.currency,
+            price_micros=sale.item_micros,
+        )
+        for sale in sales.select_related("listing").order_by("closed_at", "pk")
+    ]
+
+
+def bids_of(firm: Firm) -> QuerySet[CardBid]:
+    """The firm's bids with their sales."""
+    return CardBid.objects.filter(firm=firm).select_related("gpu_model").prefetch_related("sales")
+
+
+def bid_of(firm: Firm, public_id: str) -> CardBid:
+    """One of them; NotFound for anything else."""
+    bid = bids_of(firm).filter(public_id=public_id).first()
+    if bid is None:
+        raise NotFound
+    return bid
+
+
+def bid_for_update(bid_id: int) -> CardBid:
+    """The bid, locked until the end of the transaction."""
+    return CardBid.objects.select_for_update(of=("self",)).select_related("firm", "gpu_model").get(pk=bid_id)
+
+
+def all_sales() -> QuerySet[Sale]:
+    """Every sale with what is shown of it."""
+    return Sale.objects.select_related(
+        "bid", "listing__gpu_model", "buyer", "seller", "lab__firm", "card__gpu_model"
+    ).prefetch_related("disputes")
+
+
+def sales_of(firm: Firm) -> QuerySet[Sale]:
+    """What the firm bought, sold or has to measure as a lab."""
+    return all_sales().filter(Q(buyer=firm) | Q(seller=firm) | Q(lab=firm.pk))
+
+
+def sale_of(firm: Firm, public_id: str) -> Sale:
+    """One of them; NotFound for anything else."""
+    return _one(sales_of(firm), public_id)
+
+
+def any_sale(public_id: str) -> Sale:
+    """Any sale, for an operator."""
+    return _one(all_sales(), public_id)
+
+
+def sale_for_update(sale_id: int) -> Sale:
+    """The sale, locked until the end of the transaction; accounts are locked after it."""
+    locked = Sale.objects.select_for_update(of=("self",))
+    return locked.select_related("bid", "listing", "buyer", "seller", "lab__firm", "card__gpu_model").get(pk=sale_id)
+
+
+def open_disputes() -> QuerySet[Dispute]:
+    """What waits for an operator's ruling, oldest first."""
+    disputes = Dispute.objects.filter(closed_at=None, sale__state=SaleState.DISPUTED)
+    return disputes.select_related("sale__buyer", "sale__seller", "sale__listing__gpu_model").order_by("pk")
+
+
+def owes_credits(firm_ids: Collection[int]) -> set[int]:
+    """The sellers who still owe a cancellation credit: nothing of theirs is sold until it is paid."""
+    owing = Sale.objects.filter(seller__in=firm_ids, credit_paid_micros__lt=F("credit_micros"))
+    return set(owing.values_list("seller_id", flat=True))
+
+
+def lab_for(*, buyer_id: int, seller_id: int, country: str) -> Lab | None:
+    """An active lab that is on nobody's side; one in that country first."""
+    labs = list(Lab.objects.filter(is_active=True).exclude(firm__in=[buyer_id, seller_id]).order_by("firm_id"))
+    return next((lab for lab in labs if lab.country == country), labs[0] if labs else None)
+
+
+def rent_paid_micros(*, buyer: Firm, card: Card, seller: Firm, currency: str, days: int, now: datetime) -> int:
+    """What this firm has paid for the hours of this very card in the last so many days; a lease's cards share it."""
+    if not days:
+        return 0
+    leases = Lease.objects.filter(buyer=buyer, seller=seller, currency=currency, lease_cards__card=card)
+    recent = leases.filter(Q(ended_at=None) | Q(ended_at__gte=now - timedelta(days=days)), active_at__isnull=False)
+    return sum(settled // count for settled, count in recent.values_list("settled_micros", "card_count"))
+
+
+def escrows_needed() -> dict[str, int]:
+    """What every bid and sale must hold, in micros, by its public id; those that hold nothing are left out."""
+    bids = CardBid.objects.filter(state=BidState.OPEN)
+    sales = Sale.objects.filter(state__in=sorted(HOLDS_MONEY))
+    held = {bid.public_id: bid.held_micros for bid in bids} | {sale.public_id: sale.held_micros for sale in sales}
+    return {ref: micros for ref, micros in held.items() if micros}
+
+
+def credits_owed_micros(firm: Firm, currency: str) -> int:
+    """What the firm still owes to buyers."""
+    owing = Sale.objects.filter(seller=firm, currency=currency)
+    return owing.aggregate(owed=Sum(F("credit_micros") - F("credit_paid_micros"), default=0))["owed"] or 0
+
+
+def model_of(slug: str) -> GpuModel:
+    """A model of the catalogue; NotFound for anything else."""
+    model = GpuModel.objects.filter(slug=slug).first()
+    if model is None:
+        raise NotFound(f"there is no GPU model {slug}")
+    return model
+
+
+def _one(sales: QuerySet[Sale], public_id: str) -> Sale:
+    sale = sales.filter(public_id=public_id).first()
+    if sale is None:
+        raise NotFound
+    return sale

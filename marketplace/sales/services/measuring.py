@@ -1,0 +1,92 @@
+"""What was measured for a sale: the same card ends it at once, another one opens a dispute and nothing more."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+
+from django.db import transaction
+
+from marketplace.sales.models import Sale
+from marketplace.sales.selectors import sale_for_update
+from marketplace.sales.services.moving import finish, move, open_dispute, step
+from marketplace.sales.services.shipping import arrive
+from marketplace.sales.silence import Step, step_of
+from marketplace.sales.states import HOLDS_MONEY, SaleReason, SaleState
+from nodes.models import Passport
+from nodes.passports.comparison import differences
+from nodes.selectors import passport_of
+from nodes.services.transfers import expect_card
+
+COLUMNS = {"buyer": "buyer_passport", "lab": "lab_passport", "seller": "return_passport"}
+AT_THE_BUYER = frozenset({Step.TO_SHIP, Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING})
+STILL_RELEASES = frozenset({Step.DISPUTED_UNDELIVERED, Step.DISPUTED_DELIVERED})
+
+
+def consider_passports(*, now: datetime, limit: int = 200) -> int:
+    """Look at what was measured for sales since the last time; returns how many passports counted."""
+    live = Sale.objects.filter(state__in=sorted(HOLDS_MONEY))
+    by_id = {sale.public_id: sale for sale in live.only("public_id", *COLUMNS.values())}
+    measured = Passport.objects.filter(subject__in=by_id, role__in=COLUMNS).order_by("pk")
+    new = [each for each in measured if getattr(by_id[each.subject], COLUMNS[each.role]) != each.public_id]
+    newest = {(each.subject, each.role): each for each in new}
+    return sum(_consider(by_id[subject].pk, passport, now) for (subject, _), passport in list(newest.items())[:limit])
+
+
+@transaction.atomic
+def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
+    sale = sale_for_update(sale_id)
+    sides = {"buyer": sale.buyer_id, "lab": sale.lab_id, "seller": sale.seller_id}
+    if sides[passport.role] != passport.firm_id or getattr(sale, COLUMNS[passport.role]) == passport.public_id:
+        return False
+    found = differences(passport_of(sale.seller_passport).facts, passport.facts)
+    at = step_of(sale.facts())
+    match passport.role:
+        case "buyer" if at in AT_THE_BUYER or (at in STILL_RELEASES and not found):
+            act = _buyer_measured
+        case "lab" if at in (Step.TO_LAB, Step.AT_LAB):
+            act = _lab_measured
+        case "seller" if at in (Step.TO_SEND_BACK, Step.ON_ITS_WAY_BACK, Step.BACK):
+            act = _seller_measured
+        case _:
+            return False
+    sale.differences = [dataclasses.asdict(each) for each in found]
+    setattr(sale, COLUMNS[passport.role], passport.public_id)
+    sale.save(update_fields=["differences", COLUMNS[passport.role]])
+    act(sale, bool(found), now)
+    return True
+
+
+def _buyer_measured(sale: Sale, differs: bool, now: datetime) -> None:
+    """Against the buyer's own interest when it is the same; when it is not, the buyer is root where it was measured."""
+    if sale.state == SaleState.PAID:  # the seller forgot to say that it is on its way
+        if differs:
+            return
+        move(sale, SaleState.SHIPPED, now=now, shipped_at=now)
+    if sale.state == SaleState.SHIPPED:
+        arrive(sale, now=now)
+    if differs:
+        open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
+    else:
+        finish(sale, SaleState.RELEASED, reason=SaleReason.SAME_CARD, now=now)
+
+
+def _lab_measured(sale: Sale, differs: bool, now: datetime) -> None:
+    """On nobody's side: the same card goes on to the buyer, another one to an operator."""
+    if differs:
+        sale.lab_received_at = sale.lab_received_at or now
+        sale.save(update_fields=["lab_received_at"])
+        open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
+        return
+    step(sale, "lab_passed", now=now, lab_received_at=sale.lab_received_at or now, lab_passed_at=now)
+    expect_card(card=sale.card, to_firm=sale.buyer, holder=sale.public_id, now=now)
+
+
+def _seller_measured(sale: Sale, differs: bool, now: datetime) -> None:
+    """Against the seller's own interest when what came back is what was sold."""
+    if sale.came_back_at is None:
+        step(sale, "came_back", now=now, came_back_at=now, sent_back_at=sale.sent_back_at or now)
+    if differs:
+        open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
+    else:
+        finish(sale, SaleState.REFUNDED, reason=SaleReason.CAME_BACK, now=now)

@@ -1,0 +1,79 @@
+"""The clock of sales: what follows when nobody says anything, as the table of silences has it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+
+from marketplace.sales.models import Sale
+from marketplace.sales.pricing import cancellation_credit_micros
+from marketplace.sales.selectors import sale_for_update
+from marketplace.sales.services.money import lock_all, pay_credit
+from marketplace.sales.services.moving import finish, move, open_dispute, pay_if_allowed
+from marketplace.sales.silence import Outcome, outcome
+from marketplace.sales.states import ENDS, SaleState
+
+ASK_AGAIN = timedelta(minutes=10)
+
+
+def advance_sales(*, now: datetime, limit: int = 500) -> int:
+    """Carry out every silence that is due; returns how many sales moved."""
+    due = Sale.objects.filter(deadline_at__lte=now).order_by("deadline_at", "pk")
+    return sum(_advance(pk, now) for pk in due.values_list("pk", flat=True)[:limit])
+
+
+def ask_rules_again(*, now: datetime, limit: int = 100) -> int:
+    """Sales that wait for a person's clearance are asked about now and then; returns how many are paid since."""
+    waiting = Sale.objects.filter(Q(asked_at=None) | Q(asked_at__lte=now - ASK_AGAIN), state=SaleState.AGREED)
+    keys = list(waiting.order_by("pk").values_list("pk", flat=True)[:limit])
+    return sum(_ask_again(pk, now) for pk in keys)
+
+
+def collect_credits(*, now: datetime, limit: int = 500) -> int:
+    """Take what sellers still owe to buyers as soon as they have it; returns how many sales got something."""
+    owing = Sale.objects.filter(credit_paid_micros__lt=F("credit_micros")).order_by("pk")
+    return sum(_collect(pk, now) for pk in owing.values_list("pk", flat=True)[:limit])
+
+
+@transaction.atomic
+def _advance(sale_id: int, now: datetime) -> bool:
+    sale = sale_for_update(sale_id)
+    follows = outcome(sale.facts(), now=now)
+    if follows is None:
+        return False
+    if follows.to in ENDS:
+        finish(sale, follows.to, reason=follows.reason, now=now, credit_micros=_credit(sale, follows))
+    elif follows.to == SaleState.DISPUTED:
+        open_dispute(sale, reason=follows.reason, now=now)
+    else:
+        sale.disputes.filter(closed_at=None).update(closed_at=now)
+        move(sale, follows.to, now=now, reason=follows.reason)
+    return True
+
+
+def _credit(sale: Sale, follows: Outcome) -> int:
+    if not follows.credits_buyer:
+        return 0
+    return cancellation_credit_micros(
+        item_micros=sale.item_micros,
+        basis_points=settings.CARD_CREDIT_BASIS_POINTS,
+        least_micros=settings.CARD_CREDIT_MICROS_MIN,
+    )
+
+
+@transaction.atomic
+def _ask_again(sale_id: int, now: datetime) -> bool:
+    sale = sale_for_update(sale_id)
+    if sale.state == SaleState.AGREED:
+        pay_if_allowed(sale, now=now)
+    return sale.state == SaleState.PAID
+
+
+@transaction.atomic
+def _collect(sale_id: int, now: datetime) -> bool:
+    sale = sale_for_update(sale_id)
+    lock_all(sale)
+    return pay_credit(sale=sale, now=now) > 0

@@ -1,0 +1,52 @@
+"""A card on its way to another firm: where it turns up there, it has moved and is no clone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from marketplace.accounts.models import Firm
+from marketplace.common.errors import Conflict
+from nodes.models import Card, CardTransfer, Claim, Node
+from nodes.states import NodeState
+
+
+@transaction.atomic
+def expect_card(*, card: Card, to_firm: Firm, holder: str, now: datetime) -> None:
+    """The holder of the card's claim has it sent there. A transfer of the same holder is turned round by another."""
+    Card.objects.select_for_update().get(pk=card.pk)
+    waiting = CardTransfer.objects.filter(card=card, ended_at=None)
+    if waiting.exclude(holder=holder).exists():
+        raise Conflict("this card is on its way to somebody else", code="card_in_transfer")
+    waiting.update(ended_at=now)
+    CardTransfer.objects.create(card=card, to_firm=to_firm, holder=holder, since_at=now)
+
+
+@transaction.atomic
+def end_transfer(*, card: Card, holder: str, now: datetime) -> None:
+    """Nobody expects it any more; repeating changes nothing."""
+    CardTransfer.objects.filter(card=card, holder=holder, ended_at=None).update(ended_at=now)
+
+
+def arrives(card: Card, newcomer: Node, now: datetime) -> bool:
+    """Whether this firm waits for the card, and it is no longer alive where it was. Call it with the card locked."""
+    transfer = CardTransfer.objects.filter(card=card, to_firm=newcomer.firm, ended_at=None).first()
+    if transfer is None or _is_alive(card, now):
+        return False
+    if Claim.objects.filter(card=card, period__contains=now).exclude(holder=transfer.holder).exists():
+        return False
+    if transfer.arrived_at is None:
+        CardTransfer.objects.filter(pk=transfer.pk).update(arrived_at=now)
+    return True
+
+
+def _is_alive(card: Card, now: datetime) -> bool:
+    """Still in the newest inventory of a node that was heard lately."""
+    if card.node is None or card.node.state in {NodeState.LOST, NodeState.RETIRED}:
+        return False
+    named = any(each.get("uuid") == card.uuid for each in card.node.inventory.get("cards", []))
+    report = getattr(card.node, "report_state", None)
+    heard_at = report.received_at if report else card.node.enrolled_at
+    return named and heard_at >= now - timedelta(seconds=settings.LOST_SECONDS)

@@ -1,0 +1,156 @@
+"""A card that changes what it is, and a card that is sold to another firm."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.accounts.services import create_user
+from marketplace.common.errors import Conflict, NotAllowed
+from marketplace.events.models import Event
+from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict
+from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
+from nodes.selectors import is_blocked
+from nodes.services.availability import process_reports
+from nodes.services.identity import accept_identity_change
+from nodes.services.inventory import record_inventory
+from nodes.services.transfers import end_transfer, expect_card
+from nodes.states import ClaimKind, NodeState
+from tests.factories import NOON, make_firm
+from tests.nodes.builders import HEALTHY, card_identity, heard, make_inventory, make_node
+
+SEEN = {
+    "serial": "1650522003820",
+    "pci_subsystem_id": "1043:889a",
+    "vbios": "95.02.3c.00.01",
+    "board_part_number": "900-1G136",
+    "bar1_total_mib": 256,
+    "compute_capability": "8.9",
+}
+UUID = "GPU-6f2c0000-0000-4000-8000-000000000001"
+LATER = NOON + timedelta(hours=1)
+VALUES = st.none() | st.text("ab", min_size=1, max_size=2)
+
+
+def say(node, *cards, now=NOON):
+    record_inventory(node_public_id=node.public_id, inventory=make_inventory(*cards), now=now)
+    node.refresh_from_db()
+
+
+@pytest.fixture
+def node(db):
+    node, _ = make_node()
+    say(node, card_identity(UUID, **SEEN))
+    return node
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "blocks"),
+    [
+        ("serial", "1650522003821", True),
+        ("pci_subsystem_id", "1462:5110", True),
+        ("pci_device_id", "10de:2685", True),
+        ("vbios", "95.02.18.00.01", True),
+        ("board_part_number", "900-1G137", True),
+        ("memory_total_mib", 49140, True),
+        ("compute_capability", "8.6", True),
+        ("bar1_total_mib", 32768, False),
+        ("name", "NVIDIA GeForce RTX 4090 Laptop", False),
+    ],
+)
+def test_every_change_is_an_event_and_the_grave_ones_block(node, name, value, blocks):
+    Card.objects.update(tier="measured")
+    say(node, card_identity(UUID, **(SEEN | {name: value})), now=LATER)
+    card = Card.objects.get()
+    event = Event.objects.get(type="card.identity_changed")
+    assert (event.firm_id, event.subject) == (node.firm_id, card.public_id)
+    assert set(event.data["changes"]) == {name}
+    assert is_blocked(card) is blocks
+    assert card.tier == ("declared" if blocks else "measured")
+
+
+def test_saying_the_same_or_less_is_no_change_and_nothing_is_forgotten(node):
+    say(node, card_identity(UUID, **(SEEN | {"serial": None, "vbios": None})), now=LATER)
+    assert not IdentityChange.objects.exists()
+    assert Card.objects.get().identity["serial"] == SEEN["serial"]
+    say(node, card_identity(UUID, **(SEEN | {"serial": "1650522003821"})), now=LATER)
+    assert IdentityChange.objects.get().changes == {"serial": [SEEN["serial"], "1650522003821"]}
+
+
+def test_a_changed_card_is_not_idle_until_an_operator_has_looked(node):
+    def look():
+        for seq in range(70):
+            heard(node, NOON - timedelta(seconds=5 * (70 - seq)), seq + 1, [HEALTHY])
+        process_reports(now=NOON)
+        return CardState.objects.get().availability
+
+    node.inventory_at = NOON - timedelta(hours=1)
+    node.save()
+    assert look() == "idle"
+    say(node, card_identity(UUID, **(SEEN | {"serial": "1650522003821"})), now=NOON - timedelta(hours=1))
+    (version,) = CardState.objects.values_list("version", flat=True)
+    assert look() == "draining"
+    assert look() == "draining"
+    assert CardState.objects.get().version == version + 1
+    change = IdentityChange.objects.get()
+    with pytest.raises(NotAllowed):
+        accept_identity_change(change=change, operator=create_user(email="a@b.example", password="x" * 12), now=NOON)
+    operator = create_user(email="op@b.example", password="correct horse battery", is_operator=True)
+    accept_identity_change(change=change, operator=operator, now=NOON)
+    with pytest.raises(Conflict):
+        accept_identity_change(change=change, operator=operator, now=NOON)
+    assert not is_blocked(Card.objects.get())
+    assert look() == "idle"
+
+
+def sold_to(firm):
+    card = Card.objects.get()
+    Claim.objects.create(card=card, period=DateTimeTZRange(NOON, None), kind=ClaimKind.SALE, holder="sale_1")
+    expect_card(card=card, to_firm=firm, holder="sale_1", now=NOON)
+    return card
+
+
+def test_a_sold_card_moves_to_the_buyers_host_once_it_is_out_of_the_sellers(node):
+    buyers, _ = make_node()
+    card = sold_to(buyers.firm)
+    say(node, now=NOON)  # it was taken out
+    say(buyers, card_identity(UUID, **SEEN), now=LATER)
+    card.refresh_from_db()
+    assert (card.firm, card.node, buyers.state) == (buyers.firm, buyers, NodeState.ONLINE)
+    assert not IdentityConflict.objects.exists()
+    expect_card(card=card, to_firm=node.firm, holder="sale_1", now=LATER)  # and back, after a dispute
+    say(buyers, now=LATER)
+    say(node, card_identity(UUID, **SEEN), now=LATER)
+    card.refresh_from_db()
+    assert card.firm == node.firm
+    end_transfer(card=card, holder="sale_1", now=LATER)
+
+
+def test_a_clone_is_a_conflict_even_where_the_card_is_expected(node):
+    buyers, _ = make_node()
+    card = sold_to(buyers.firm)
+    say(buyers, card_identity(UUID, **SEEN), now=NOON)
+    assert IdentityConflict.objects.get().newcomer == buyers
+    assert is_blocked(card)
+
+
+def test_nobody_else_takes_a_card_that_is_on_its_way(node):
+    buyers, strangers = make_node()[0], make_node()[0]
+    card = sold_to(buyers.firm)
+    say(node, now=NOON)
+    say(strangers, card_identity(UUID, **SEEN), now=LATER)
+    assert IdentityConflict.objects.get().newcomer == strangers
+    with pytest.raises(Conflict):
+        expect_card(card=card, to_firm=make_firm(), holder="sale_2", now=NOON)
+
+
+@given(st.dictionaries(st.sampled_from(KEPT), VALUES), st.dictionaries(st.sampled_from(KEPT), VALUES))
+def test_what_is_remembered_never_differs_from_what_was_said(known, said):
+    kept = remembered(known, said)
+    assert identity_changes(said, kept) == {}
+    assert {name for name, value in kept.items() if value} >= {name for name, value in known.items() if value}
+    assert bool(identity_changes(known, said)) == is_blocking(identity_changes(known, said))
