@@ -30,6 +30,7 @@ from marketplace.fleet.workings import Line, workings
 from nodes.models import Card
 
 WATCHED_MIN = timedelta(hours=72)
+HANDLING = 300  # basis points of a card's price
 Found = dict[str, tuple[int, Origin, str]]
 
 
@@ -153,7 +154,15 @@ class Advisor:
 
 def _market_found(guide: Guide | None, price: HourPrice | None, model: GpuModel) -> Found:
     fee = settings.PLATFORM_FEE_BASIS_POINTS
-    found: Found = {"platform_fee": (fee, Origin.MARKET, "what this exchange takes")}
+    selling = settings.CARD_FEE_BASIS_POINTS + HANDLING
+    found: Found = {
+        "platform_fee": (fee, Origin.MARKET, "what this exchange takes"),
+        "selling_cost": (
+            selling,
+            Origin.MARKET,
+            "what this exchange takes of a card, and 3 % for shipping and handling",
+        ),
+    }
     if guide is not None:
         found["card_value"] = (guide.p50_micros, Origin.MARKET, guide.basis)
         found["card_spread"] = (min(round(guide.spread * 10_000), 10_000), Origin.MARKET, guide.basis)

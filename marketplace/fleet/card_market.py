@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import functools
-import importlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from django.apps import apps
 from django.db.models import Count, F
 
+from listings.models import CardListingCard
+from listings.states import ListingState
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.money import parse_micros
 from marketplace.fleet.guide import SALES_SINCE, CompletedSale, Guide, Wanted, gibibytes, guide_for
 from marketplace.fleet.hedonic import Launch, modelled_guide
+from marketplace.sales.models import CardBid
+from marketplace.sales.selectors import completed_sales
+from marketplace.sales.states import BidState
 
 LAUNCH_PRICES = Path(__file__).parent / "facts" / "launch_prices.csv"
 
@@ -49,40 +51,25 @@ class CardMarket:
 
     def on_offer(self, model: GpuModel, memory_gib: int) -> int:
         """How many such cards others offer."""
-        lots = _model("listings", "CardListingCard")
-        if lots is None:
-            return 0
-        rows = self._of_others(lots, "listing__firm")
-        open_rows = rows.filter(
-            listing__state="open", listing__gpu_model=model, listing__currency=self.currency, is_live=True, taken_by=""
+        lots = CardListingCard.objects.filter(
+            listing__state=ListingState.OPEN,
+            listing__gpu_model=model,
+            listing__currency=self.currency,
+            is_live=True,
+            taken_by="",
         )
+        open_rows = lots if self.viewer is None else lots.exclude(listing__firm=self.viewer)
         sizes = open_rows.values_list("listing__memory_mib").annotate(count=Count("pk"))
         return sum(count for size, count in sizes if gibibytes(size) == memory_gib)
 
     def bids(self, model: GpuModel, memory_gib: int) -> list[int]:
         """What others bid for such cards, one number for each card that they want, all in."""
-        bids = _model("sales", "CardBid")
-        if bids is None:
-            return []
-        rows = self._of_others(bids, "firm").filter(
-            state="open", gpu_model=model, currency=self.currency, expires_at__gt=self.now, pinned_listing=""
+        bids = CardBid.objects.filter(
+            state=BidState.OPEN, gpu_model=model, currency=self.currency, expires_at__gt=self.now, pinned_listing=""
         )
+        rows = bids if self.viewer is None else bids.exclude(firm=self.viewer)
         wanted = rows.values_list("memory_mib", "limit_micros").annotate(left=F("count") - F("filled_count"))
         return [limit for size, limit, left in wanted if gibibytes(size) == memory_gib for _ in range(left)]
-
-    def _of_others(self, model: Any, firm_field: str) -> Any:
-        rows = model.objects.all()
-        return rows if self.viewer is None else rows.exclude(**{firm_field: self.viewer})
-
-
-def completed_sales(*, model_slug: str, since: datetime) -> Sequence[CompletedSale]:
-    """The sales of a model; none where this exchange trades no cards."""
-    if not apps.is_installed("marketplace.sales"):
-        return ()
-    found: Sequence[CompletedSale] = importlib.import_module("marketplace.sales.selectors").completed_sales(
-        model_slug=model_slug, since=since
-    )
-    return found
 
 
 def launches(currency: str) -> dict[str, Launch]:
@@ -99,10 +86,3 @@ def launches(currency: str) -> dict[str, Launch]:
 def _launch_rows() -> tuple[dict[str, str], ...]:
     with LAUNCH_PRICES.open(encoding="utf-8") as file:
         return tuple(csv.DictReader(file))
-
-
-def _model(app: str, name: str) -> Any:
-    try:
-        return apps.get_model(app, name)
-    except LookupError:
-        return None
