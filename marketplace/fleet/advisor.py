@@ -12,10 +12,10 @@ from django.db.models import QuerySet
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.fleet.advice import Advice, advise
-from marketplace.fleet.assumptions import Assumed, Inputs, Origin, assume, inputs_of
+from marketplace.fleet.assumptions import BY_NAME, Assumed, Inputs, Origin, assume, inputs_of
 from marketplace.fleet.card_market import CardMarket
 from marketplace.fleet.cautions import Caution, cautions
-from marketplace.fleet.guide import Guide, Method, Wanted, gibibytes, is_same_card
+from marketplace.fleet.guide import Guide, Method, Wanted, gibibytes, is_same_card, monthly_decline
 from marketplace.fleet.selectors import (
     HourPrice,
     KindKey,
@@ -30,6 +30,7 @@ from marketplace.fleet.workings import Line, workings
 from nodes.models import Card
 
 WATCHED_MIN = timedelta(hours=72)
+DECLINE = BY_NAME["monthly_decline"]
 HANDLING = 300  # basis points of a card's price
 Found = dict[str, tuple[int, Origin, str]]
 
@@ -146,10 +147,18 @@ class Advisor:
             for sale in self.market.sales(model.slug)
         )
         offered = self.market.on_offer(model, key.memory_gib)
-        return {
+        return self._decline_found(wanted) | {
             "sold_30_days": (sold, Origin.MARKET, "completed sales of the last 30 days"),
             "on_offer": (offered, Origin.MARKET, "open listings of others"),
         }
+
+    def _decline_found(self, wanted: Wanted) -> Found:
+        trend = monthly_decline(self.market.sales(wanted.model_slug), wanted, now=self.now)
+        if trend is None:
+            return {}
+        within = max(min(trend.basis_points, DECLINE.high), DECLINE.low)
+        source = f"the median slope between {trend.sale_count} completed sales"
+        return {"monthly_decline": (within, Origin.MARKET, source)}
 
 
 def _market_found(guide: Guide | None, price: HourPrice | None, model: GpuModel) -> Found:

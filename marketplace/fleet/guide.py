@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ from marketplace.fleet.quantiles import effective_count, weighted_quantile, with
 HALF_LIFE = timedelta(days=21)
 EFFECTIVE_MIN = 5
 SALES_SINCE = timedelta(days=180)
+MONTH = timedelta(days=365) / 12
+TREND_SALES_MIN, TREND_SALES_MAX = 12, 200
+TREND_SPAN, APART = timedelta(days=30), timedelta(days=7)
 NORMAL_P75 = 0.6745
 
 
@@ -44,6 +48,14 @@ class CompletedSale(Protocol):
     def currency(self) -> str: ...
     @property
     def price_micros(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """What a card loses in a month, in basis points of its price; below zero when prices rise."""
+
+    basis_points: int
+    sale_count: int
 
 
 class Method(enum.StrEnum):
@@ -141,6 +153,27 @@ def guide_for(sales: Sequence[CompletedSale], wanted: Wanted, *, now: datetime) 
         if found := price_guide(matching, currency=wanted.currency, now=now):
             return dataclasses.replace(found, pooled=pooled)
     return None
+
+
+def monthly_decline(sales: Sequence[CompletedSale], wanted: Wanted, *, now: datetime) -> Decline | None:
+    """How fast such cards lose value: the median of the slopes between any two sales that lie a week or more apart.
+
+    So no single odd sale, nor a quarter of them, turns the answer round. None when the sales are few or close together.
+    """
+    same = [
+        sale for sale in sales if is_same_card(sale, wanted) and sale.currency == wanted.currency and sale.at <= now
+    ]
+    newest = sorted(same, key=lambda sale: sale.at)[-TREND_SALES_MAX:]
+    if len(newest) < TREND_SALES_MIN or newest[-1].at - newest[0].at < TREND_SPAN:
+        return None
+    points = [(sale.at, math.log(sale.price_micros)) for sale in newest if sale.price_micros > 0]
+    slopes = [
+        (later_log - earlier_log) / ((later - earlier) / MONTH)
+        for number, (earlier, earlier_log) in enumerate(points)
+        for later, later_log in points[number + 1 :]
+        if later - earlier >= APART
+    ]
+    return Decline(round(-10_000 * statistics.median(slopes)), len(points)) if slopes else None
 
 
 def is_same_card(sale: CompletedSale, wanted: Wanted) -> bool:

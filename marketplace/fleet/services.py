@@ -13,6 +13,7 @@ from marketplace.fleet.rollup import HOUR, LATE, roll_up_hour
 from nodes.models import Node
 
 HOURS_PER_TICK = 12
+SETTLING = timedelta(minutes=10)
 
 
 def roll_up_hours(*, now: datetime, limit: int = HOURS_PER_TICK) -> int:
@@ -47,15 +48,13 @@ def _finish_next_hour(now: datetime) -> bool:
 
 @transaction.atomic
 def _roll_up_unfinished(now: datetime) -> None:
-    """The hours of which something is known but not yet all."""
-    mark = _locked_mark(now)
-    present = beginning_of_hour(now)
+    """The present hour so far; the one before once more while its last minutes come in."""
+    mark, present = _locked_mark(now), beginning_of_hour(now)
     if mark is None:
         return
-    hour = max(mark.done_until_at, present - LATE)
-    while hour <= present:
-        roll_up_hour(hour)
-        hour += HOUR
+    if now - present < SETTLING and mark.done_until_at < present:
+        roll_up_hour(present - HOUR)
+    roll_up_hour(present)
 
 
 def _locked_mark(now: datetime) -> RollupMark | None:

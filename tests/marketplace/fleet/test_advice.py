@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.fleet.advice import Choice, advise, break_even
+from marketplace.fleet.advice import Choice, advise, break_even, required_price
 from marketplace.fleet.assumptions import KINDS, Inputs, Origin, assume, inputs_of
 from marketplace.fleet.workings import workings
 
@@ -188,10 +188,12 @@ def test_a_busier_card_is_never_told_to_be_sold_sooner(values, other):
 
 
 @given(anything)
-def test_the_required_price_makes_the_present_share_the_break_even(values):
-    advice = advise(inputs(**values))
-    if advice.required_price_micros is None or advice.required_price_micros <= 0:
-        return
-    again = break_even(inputs(**values | {"rent_price": advice.required_price_micros}))
-    if again is not None and values["rented_share"] >= 1_000:
-        assert float(again) == pytest.approx(values["rented_share"] / 10_000, abs=0.05)
+def test_at_the_required_price_the_present_share_is_the_break_even(values):
+    found = required_price(inputs(**values))
+    assert (found is None) == (values["rented_share"] == 0)
+    if found is not None:
+        plain = Plain(values)
+        plain.rent_price = float(found)
+        assert plain.m(plain.rented_share) == pytest.approx(plain.r(), rel=1e-6, abs=1e-4)
+        shown = advise(inputs(**values)).required_price_micros
+        assert shown == pytest.approx(float(found) * USD, abs=501)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.fleet.guide import Guide, Method, Wanted, guide_for, price_guide, weight_of
+from marketplace.fleet.guide import Guide, Method, Wanted, guide_for, monthly_decline, price_guide, weight_of
 from marketplace.fleet.quantiles import effective_count, weighted_quantile, within_deviations
 from tests.factories import NOON
 
@@ -154,3 +154,46 @@ def test_a_model_says_that_it_is_one():
     assert guide.basis == (
         "a model, not a market price: based on no sale of like cards and the launch price of 1 599 USD"
     )
+
+
+ANY_LARGE = Wanted("rtx-4090-d", 49_140, "USD")
+
+
+def series(rate, days=range(0, 90, 6), **changes):
+    """Sales at prices that fall by `rate` a month, in nature's logarithm."""
+    return [Sold(round(5_000 * USD * math.exp(rate * day * 12 / 365)), ago(day), **changes) for day in days]
+
+
+@given(st.floats(-0.1, 0.1))
+def test_a_steady_decline_is_found(rate):
+    assert monthly_decline(series(rate), ANY_LARGE, now=NOON).basis_points == pytest.approx(10_000 * rate, abs=1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 120), prices), min_size=12, max_size=24))
+def test_the_decline_is_the_median_slope(sold):
+    sales = [Sold(price, ago(days)) for days, price in sold]
+    slopes = sorted(
+        (math.log(b.price_micros / a.price_micros)) / ((b.at - a.at).days * 12 / 365)
+        for a in sales
+        for b in sales
+        if (b.at - a.at).days >= 7
+    )
+    found = monthly_decline(sales, ANY_LARGE, now=NOON)
+    if max(days for days, _ in sold) - min(days for days, _ in sold) < 30:
+        assert found is None
+    else:
+        middle = (slopes[(len(slopes) - 1) // 2] + slopes[len(slopes) // 2]) / 2
+        assert found.basis_points == pytest.approx(-10_000 * middle, abs=1)
+        assert found.sale_count == len(sales)
+
+
+def test_odd_sales_do_not_turn_the_decline_round():
+    odd = [Sold(90_000 * USD, ago(day)) for day in (1, 2, 3)]
+    assert 0 < monthly_decline([*series(0.05), *odd], ANY_LARGE, now=NOON).basis_points < 700
+
+
+def test_few_or_foreign_sales_say_nothing_of_a_decline():
+    assert monthly_decline(series(0.03)[:11], ANY_LARGE, now=NOON) is None
+    assert monthly_decline(series(0.03, days=range(20)), ANY_LARGE, now=NOON) is None
+    assert monthly_decline(series(0.03, is_modified=False, memory_mib=24_564), ANY_LARGE, now=NOON) is None
+    assert monthly_decline(series(0.03, currency="CNY"), ANY_LARGE, now=NOON) is None

@@ -177,7 +177,7 @@ def test_hours_missed_in_an_outage_are_caught_up_and_the_present_one_is_shown():
     host = host_with_order(count=1, since=NOON - timedelta(hours=30))
     for hours in range(30):
         hear(host, NOON - timedelta(hours=hours, minutes=-1), reading())
-    now = NOON + timedelta(minutes=10)
+    now = NOON + timedelta(minutes=5)
     assert roll_up_hours(now=now) == 12
     assert CardHour.objects.filter(hour_at=NOON).exists()
     assert roll_up_hours(now=now) == 12
