@@ -213,6 +213,14 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "ListingStateEnum": "listings.states.ListingState",
+        "OrderStateEnum": "marketplace.orders.states.OrderState",  # a card bid's are the same
+        "SaleStateEnum": "marketplace.sales.states.SaleState",
+        "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
+        "PhotoKindEnum": "listings.cards.states.PhotoKind",
+        "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
+    },
 }
 
 # Nothing of value waits in Redis: tasks are wake-ups, rows are the queue.

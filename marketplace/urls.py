@@ -3,7 +3,9 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from listings.cards.views import card_photo
 from marketplace.common import views
+from marketplace.sales.views import evidence_photo
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("nodes.agent_urls")),
@@ -17,10 +19,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.payments.urls")),
     path("api/v1/", include("marketplace.catalogue.urls")),
     path("api/v1/", include("nodes.urls")),
+    path("api/v1/", include("marketplace.book.urls")),
     path("api/v1/", include("listings.urls")),
+    path("api/v1/", include("listings.cards.urls")),
     path("api/v1/", include("marketplace.orders.urls")),
     path("api/v1/", include("marketplace.leases.urls")),
+    path("api/v1/", include("marketplace.sales.urls")),
     path("api/v1/", include("marketplace.fleet.urls")),
+    path("photos/cards/<str:photo_id>.jpg", card_photo, name="card-photo"),
+    path("photos/sales/<str:sale_id>/<str:evidence_id>.jpg", evidence_photo, name="evidence-photo"),
     path("", include("marketplace.storefront.urls")),
 ]
 handler400 = views.bad_request

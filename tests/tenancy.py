@@ -15,12 +15,18 @@ from marketplace.accounts.services import create_api_key
 from marketplace.leases.models import Lease
 from marketplace.payments.services import start_deposit
 from nodes.services.enrolment import create_enrolment_token
-from tests.factories import NOON, make_person
+from tests.cards import bid, draft, list_for_sale
+from tests.factories import NOON, fund, make_person
 from tests.market import Market
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Open to everybody: what they name belongs to nobody.
-PUBLIC_ROUTES = {"gpu-models/<slug:slug>/", "market/<slug:gpu>/guide/"}
+PUBLIC_ROUTES = {
+    "gpu-models/<slug:slug>/",
+    "market/<slug:gpu>/trades/",
+    "market/<slug:gpu>/depth/",
+    "market/<slug:gpu>/guide/",
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class World:
         self.token = create_enrolment_token(
             firm=self.alice, name="t", uses=1, expires_at=NOON + timedelta(days=1), now=NOON
         )[0]
+        self.card_listing = draft(self.host.cards[1:], now=NOON)
+        on_sale = list_for_sale(market.host(count=1).cards, now=NOON, currency="EUR")
+        fund(self.bob, 2000 * 10**6, "EUR")
+        self.bid = bid(self.bob, self.host.cards[0], now=NOON, limit=10**6)
+        self.sale = bid(self.bob, on_sale.lot.get().card, now=NOON, limit=1100 * 10**6, currency="EUR").sales.get()
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
@@ -77,6 +88,9 @@ _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
 _LEASE = _bobs(lease_id=lambda world: world.lease.public_id)
 _NODE = _alices(public_id=lambda world: world.host.node.public_id)
+_BID = _bobs(bid_id=lambda world: world.bid.public_id)
+_SALE = _bobs(sale_id=lambda world: world.sale.public_id)
+_CARD_LISTING = _alices(listing_id=lambda world: world.card_listing.public_id)
 _LISTING = {"listing_id": lambda world: world.listing.public_id}
 
 # route → the firm that may ask, and the names that fill the address
@@ -97,10 +111,33 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "nodes/<str:public_id>/retire/": _NODE,
     "nodes/<str:public_id>/telemetry/": _NODE,
     "nodes/enrolment-tokens/<str:public_id>/": _alices(public_id=lambda world: world.token.public_id),
+    **dict.fromkeys(
+        [
+            "card-listings/<str:listing_id>/",
+            *(
+                f"card-listings/<str:listing_id>/{each}/"
+                for each in ("photos", "open", "pause", "close", "quote", "buy")
+            ),
+        ],
+        _CARD_LISTING,
+    ),
+    "card-bids/<str:bid_id>/": _BID,
+    "card-bids/<str:bid_id>/cancel/": _BID,
+    **dict.fromkeys(
+        [
+            "sales/<str:sale_id>/",
+            *(
+                f"sales/<str:sale_id>/{each}/"
+                for each in ("ship", "receive", "accept", "dispute", "evidence", "resolve")
+            ),
+        ],
+        _SALE,
+    ),
     "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
     "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
 }
 
+SELLS = frozenset({"trade", "fleet"})
 FREE: frozenset[str] = frozenset({"read"})
 # (method, route) → one of these scopes is needed; none of them suffices for what only operators do
 WRITES: dict[tuple[str, str], frozenset[str]] = {
@@ -119,6 +156,17 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("delete", "nodes/enrolment-tokens/<str:public_id>/"): frozenset({"fleet"}),
     ("patch", "nodes/<str:public_id>/"): frozenset({"fleet"}),
     ("post", "nodes/<str:public_id>/retire/"): frozenset({"fleet"}),
+    ("post", "card-listings/"): SELLS,
+    ("patch", "card-listings/<str:listing_id>/"): SELLS,
+    **{("post", f"card-listings/<str:listing_id>/{each}/"): SELLS for each in ("photos", "open", "pause", "close")},
+    ("post", "card-listings/<str:listing_id>/quote/"): FREE,
+    ("post", "card-listings/<str:listing_id>/buy/"): frozenset({"trade"}),
+    ("post", "card-bids/"): frozenset({"trade"}),
+    ("patch", "card-bids/<str:bid_id>/"): frozenset({"trade"}),
+    ("post", "card-bids/<str:bid_id>/cancel/"): frozenset({"trade"}),
+    **{("post", f"sales/<str:sale_id>/{each}/"): SELLS for each in ("ship", "receive", "evidence")},
+    **{("post", f"sales/<str:sale_id>/{each}/"): frozenset({"trade"}) for each in ("accept", "dispute")},
+    ("post", "sales/<str:sale_id>/resolve/"): frozenset(),
     ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
     ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),
     ("post", "capacity-listings/<str:listing_id>/<str:action>/"): frozenset({"trade", "fleet"}),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from django.test import Client
 
 from marketplace.accounts.roles import ROLE_SCOPES, Role
+from marketplace.compliance.tablefile import table_in_force
 from tests.factories import api_of, make_firm, make_person
 from tests.tenancy import OBJECT_ROUTES, WRITES, Route, World, api_routes
 
@@ -13,8 +17,12 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def world(frozen) -> World:
-    return World(frozen)
+def world(frozen, settings, tmp_path) -> Iterator[World]:
+    settings.MEDIA_ROOT = tmp_path
+    settings.COMPLIANCE_RULES_FILE = str(Path(__file__).parents[1] / "card_rules.yaml")
+    table_in_force.cache_clear()
+    yield World(frozen)
+    table_in_force.cache_clear()
 
 
 def ask(client, method, address, number=0):
@@ -56,8 +64,19 @@ def test_lists_show_nothing_of_another_firm(world):
     make_person(stranger := make_firm())
     client = api_of(stranger)
     own = {"firm/", "members/", "api-keys/", "events/"}
-    lists = ("wallet/", "wallet/statement/", "deposits/", "orders/", "leases/", "capacity-listings/", "nodes/")
-    for name in (*lists, "advisor/"):
+    for name in (
+        "wallet/",
+        "wallet/statement/",
+        "deposits/",
+        "orders/",
+        "leases/",
+        "capacity-listings/",
+        "nodes/",
+        "card-listings/",
+        "card-bids/",
+        "sales/",
+        "advisor/",
+    ):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:
         text = client.get(f"/api/v1/{name}").content.decode()
