@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,18 +53,53 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class KindAdvice:
-    """The cards of one kind together: how many to keep for rent, how many to sell, and how fast."""
+class KnownKind:
+    """What was measured and found of the cards of one kind, before anything is assumed."""
 
     key: KindKey
     model: GpuModel
     memory_mib: int
     guide: Guide | None
     hour_price: HourPrice | None
+    use: Use
+    found: Found
+    standing_bids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class KindAdvice:
+    """The cards of one kind together: how many to keep for rent, how many to sell, and how fast."""
+
+    known: KnownKind
     judgement: Judgement
     rent_count: int
     pace: Pace | None
     bids: Bids
+
+    @property
+    def key(self) -> KindKey:
+        """Which kind."""
+        return self.known.key
+
+    @property
+    def model(self) -> GpuModel:
+        """Its model."""
+        return self.known.model
+
+    @property
+    def memory_mib(self) -> int:
+        """As on the box."""
+        return self.known.memory_mib
+
+    @property
+    def guide(self) -> Guide | None:
+        """What such cards sell for."""
+        return self.known.guide
+
+    @property
+    def hour_price(self) -> HourPrice | None:
+        """What their hours go for."""
+        return self.known.hour_price
 
     @property
     def count(self) -> int:
@@ -104,7 +140,16 @@ class Advisor:
         """Each card by its own use; `kinds` are those of all the firm's cards that were asked for."""
         uses = use_by_card(self.firm, cards, now=self.now)
         by_key = {kind.key: kind for kind in kinds}
-        return [self._card(card, uses[card.pk], by_key[KindKey.of(card)]) for card in cards]
+        pairs = [
+            (card, by_key.get(KindKey.of(card))) for card in cards
+        ]  # a card may have come since the kinds were read
+        return [self._card(card, uses[card.pk], kind) for card, kind in pairs if kind is not None]
+
+    def assuming(self, kind: KindAdvice, given: Mapping[str, int]) -> tuple[Advisor, KindAdvice]:
+        """An advisor with other assumptions, and what it says of a kind; nothing is measured again."""
+        other = copy.copy(self)
+        other.given = dict(given)
+        return other, other._made(kind.known)
 
     def _kind(self, key: KindKey, use: Use, model: GpuModel, demand: Mapping[tuple[int, int], int]) -> KindAdvice:
         memory_mib = _memory_of(model, key)
@@ -113,11 +158,16 @@ class Advisor:
         price = hour_price(model.slug, key.memory_gib, self.currency, now=self.now)
         found = _market_found(guide, price, model) | self._supply_found(wanted, model, key)
         found |= _use_found(use, use, demand.get((key.model_id, key.memory_gib)))
-        judgement = self._judged(use, found, use.cards, guide)
-        rent = cards_to_rent(use.cards, judgement.inputs)
-        bids = bids_for(use.cards - rent, self.market.bids(model, key.memory_gib))
-        pace = best_pace(use.cards - rent, judgement.inputs)
-        return KindAdvice(key, model, memory_mib, guide, price, judgement, rent, pace, bids)
+        known = KnownKind(key, model, memory_mib, guide, price, use, found, self.market.bids(model, key.memory_gib))
+        return self._made(known)
+
+    def _made(self, known: KnownKind) -> KindAdvice:
+        judgement = self._judged(known.use, known.found, known.use.cards, known.guide)
+        rent = cards_to_rent(known.use.cards, judgement.inputs)
+        sell = known.use.cards - rent
+        return KindAdvice(
+            known, judgement, rent, best_pace(sell, judgement.inputs), bids_for(sell, known.standing_bids)
+        )
 
     def _card(self, card: Card, use: Use, kind: KindAdvice) -> CardAdvice:
         """As its kind, but by its own use where it was watched for long enough."""

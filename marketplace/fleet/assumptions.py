@@ -84,6 +84,7 @@ class Inputs:
     on_offer: int
 
 
+WHOLE = 10_000  # basis points
 PRICE_MAX = 1_000_000_000_000  # a million of the currency
 KINDS: tuple[Kind, ...] = (
     Kind(
@@ -224,6 +225,9 @@ def assume(
     if assumed["rent_decline"].value is None:
         # Hours are not expected to become dearer because cards do.
         assumed["rent_decline"] = _derived("rent_decline", max(decline or 0, 0), "the card's own decline, at least 0")
+    free = WHOLE - (assumed["rented_share"].value or 0)
+    if (assumed["own_share"].value or 0) > free:
+        assumed["own_share"] = _derived("own_share", free, "what the rented hours leave")
     if assumed["own_value"].value is None:
         assumed["own_value"] = _derived("own_value", rent or 0, "what the same hour would cost to rent here")
     return assumed

@@ -19,7 +19,7 @@ from marketplace.common import clock
 from marketplace.common.money import PRICE_TICK_MICROS, format_micros
 from marketplace.fleet.advice import Choice, advise
 from marketplace.fleet.advisor import Advisor, CardAdvice, KindAdvice
-from marketplace.fleet.assumptions import Inputs
+from marketplace.fleet.assumptions import WHOLE, Inputs
 from marketplace.fleet.selectors import cards_of
 from marketplace.storefront.forms.advisor import AssumptionsForm, value_text
 from marketplace.storefront.http import firm_page, newest_first
@@ -57,8 +57,11 @@ def advisor_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     if kinds:
         wanted = request.GET.get("kind", "")
         chosen = next((kind for kind in kinds if kind_name(kind) == wanted), kinds[0])
-        advisor = Advisor(caller.firm, currency=currency, given=given, now=now)
-        context |= _of_kind(request, form, advisor, _cards_of_kind(cards, chosen))
+        advisor, kind = measured.assuming(chosen, given)
+        page = newest_first(_cards_of_kind(cards, chosen), request)
+        rows = advisor.cards(page.rows, [kind])
+        form.show(kind.judgement.assumed)
+        context |= {"form": form, "page": page} | _of_kind(kind, rows)
     return render(request, "storefront/sell/advisor.html", context)
 
 
@@ -67,16 +70,10 @@ def kind_name(kind: KindAdvice) -> str:
     return f"{kind.model.slug}.{kind.key.memory_gib}{'.modified' if kind.key.is_modified else ''}"
 
 
-def _of_kind(request: HttpRequest, form: AssumptionsForm, advisor: Advisor, cards: QuerySet[Card]) -> dict[str, Any]:
-    kind = advisor.kinds(cards)[0]
-    page = newest_first(cards, request)
-    rows = advisor.cards(page.rows, [kind])
-    form.show(kind.judgement.assumed)
+def _of_kind(kind: KindAdvice, rows: Sequence[CardAdvice]) -> dict[str, Any]:
     return {
         "kind": kind,
         "kind_name": kind_name(kind),
-        "form": form,
-        "page": page,
         "rows": [(row, _listing_query([row], kind)) for row in rows],
         "what_ifs": [_what_if(kind.judgement.inputs, share) for share in SHARES],
         "assumptions": [(each, value_text(each)) for each in kind.judgement.assumed.values()],
@@ -85,7 +82,8 @@ def _of_kind(request: HttpRequest, form: AssumptionsForm, advisor: Advisor, card
 
 
 def _what_if(inputs: Inputs, share: int) -> WhatIf:
-    advice = advise(dataclasses.replace(inputs, rented_share=share))
+    own = min(inputs.own_share, WHOLE - share)
+    advice = advise(dataclasses.replace(inputs, rented_share=share, own_share=own))
     return WhatIf(share // 100, advice.verdict, advice.margin_micros)
 
 

@@ -32,6 +32,7 @@ STORY = {
 
 
 def inputs(**changes) -> Inputs:
+    """The story's, changed."""
     return inputs_of(assume({}, STORY | changes))
 
 
@@ -104,6 +105,13 @@ def test_every_assumption_has_its_default_and_where_it_comes_from():
     assert assume({}, {"monthly_decline": -300})["rent_decline"].value == 0
 
 
+@given(st.integers(0, 10_000), st.integers(0, 10_000))
+def test_no_card_is_used_for_more_hours_than_there_are(rented, own):
+    assumed = assume({}, {"rented_share": rented, "own_share": own})
+    assert assumed["rented_share"].value == rented
+    assert assumed["own_share"].value == min(own, 10_000 - rented)
+
+
 anything = st.fixed_dictionaries(
     {
         "card_value": st.integers(50, 30_000).map(lambda value: value * USD),
@@ -136,6 +144,7 @@ class Plain:
     def __init__(self, values):
         for name, value in values.items():
             setattr(self, name, value / (USD if name in self.MONEY else 10_000))
+        self.own_share = min(self.own_share, 1 - self.rented_share)
         self.kwh = self.energy_price * self.pue
         self.load, self.idle = values["load_watts"] / 1000, values["idle_watts"] / 1000
 
