@@ -30,7 +30,7 @@ class CardListing(models.Model):
     firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="card_listings")
     state = models.CharField(max_length=8, choices=ListingState, default=ListingState.DRAFT)
     gpu_model = models.ForeignKey(GpuModel, on_delete=models.PROTECT, related_name="card_listings")
-    memory_mib = models.PositiveIntegerField()
+    memory_mib = models.PositiveIntegerField()  # what is written on the box (`memory.py`)
     is_modified = models.BooleanField()
     ask_micros = models.BigIntegerField()
     currency = models.CharField(max_length=3)

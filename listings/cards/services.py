@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile
 from django.db import transaction
 
+from listings.cards.memory import nominal_mib
 from listings.cards.models import CardListing, CardListingCard, CardPhoto
 from listings.cards.photos import clean_photo
 from listings.cards.proof import Refusal, prove_card
@@ -57,7 +58,7 @@ def create_card_listing(*, firm: Firm, terms: CardTerms, actor: str, now: dateti
     listing = CardListing.objects.create(
         firm=firm,
         gpu_model=cards[0].gpu_model,
-        memory_mib=cards[0].memory_mib,
+        memory_mib=nominal_mib(cards[0].memory_mib, cards[0].gpu_model.memory_sizes_mib),
         is_modified=cards[0].is_modified,
         ask_micros=terms.ask_micros,
         currency=terms.currency,
@@ -173,7 +174,10 @@ def _like_cards(firm: Firm, public_ids: tuple[str, ...]) -> list[Card]:
     cards = list(Card.objects.select_related("gpu_model").filter(firm=firm, public_id__in=public_ids).order_by("pk"))
     if len(cards) < len(set(public_ids)):
         raise NotFound("one of these cards does not exist or is not yours")
-    kinds = {(card.gpu_model_id, card.memory_mib, card.is_modified) for card in cards}
+    kinds = {
+        (card.gpu_model_id, nominal_mib(card.memory_mib, card.gpu_model.memory_sizes_mib), card.is_modified)
+        for card in cards
+    }
     if len(kinds) > 1:
         _refuse("/cards", "not_alike", "the cards of a lot are of one model with the same memory")
     return cards

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, Q, QuerySet, Sum
 
+from listings.cards.memory import nominal_mib
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
@@ -33,10 +34,14 @@ class CompletedSale:
 
 
 def completed_sales(*, model_slug: str, memory_mib: int | None = None, since: datetime) -> list[CompletedSale]:
-    """The released sales of a model since then, oldest first, at the agreed price of the card alone."""
+    """The released sales of a model since then, oldest first, at the agreed price of the card alone.
+
+    `memory_mib` may be what a card reports: it is taken for what is written on the box.
+    """
     sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since, listing__gpu_model__slug=model_slug)
     if memory_mib is not None:
-        sales = sales.filter(listing__memory_mib=memory_mib)
+        sizes = GpuModel.objects.filter(slug=model_slug).values_list("memory_sizes_mib", flat=True).first()
+        sales = sales.filter(listing__memory_mib=nominal_mib(memory_mib, sizes or []))
     return [
         CompletedSale(
             at=sale.closed_at or sale.agreed_at,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import transaction
 
+from listings.cards.memory import nominal_mib
 from listings.cards.selectors import visible_card_listing
 from listings.cards.states import FUNCTION_GRADES, FunctionGrade
 from listings.models import CardListing
@@ -108,7 +109,7 @@ def place_bid(*, firm: Firm, actor: str, request: BidRequest, now: datetime) -> 
         now,
         actor=actor,
         gpu_model=model,
-        memory_mib=request.memory_mib,
+        memory_mib=nominal_mib(request.memory_mib, model.memory_sizes_mib),
         grade_min=request.grade_min,
         zone=request.zone,
         currency=request.currency,
@@ -308,11 +309,12 @@ def _require_reachable(firm: Firm, request: BidRequest, now: datetime) -> None:
     model = GpuModel.objects.filter(slug=request.gpu).first()
     if model is None:
         return
-    is_modified = bool(model.memory_mib) and request.memory_mib != model.memory_mib
+    memory_mib = nominal_mib(request.memory_mib, model.memory_sizes_mib)
+    is_modified = memory_mib not in model.memory_sizes_mib
     decision = decide_sale(
         seller=firm,
         buyer=firm,
-        item=item_of(model, is_modified=is_modified, as_rebuilt_for_datacentre=False, memory_mib=request.memory_mib),
+        item=item_of(model, is_modified=is_modified, as_rebuilt_for_datacentre=False, memory_mib=memory_mib),
         ships_from=request.zone.upper() if len(request.zone) == 2 and request.zone != "eu" else request.ships_to,
         ships_to=request.ships_to,
         stage=Stage.ORDER,
@@ -323,5 +325,5 @@ def _require_reachable(firm: Firm, request: BidRequest, now: datetime) -> None:
         require_allowed(decision)
 
 
-def _refuse(pointer: str, code: str, detail: str) -> None:
+def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
     raise Invalid(detail, code=code, errors=(FieldError(pointer, code, detail),))

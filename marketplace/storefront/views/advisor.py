@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -71,7 +72,13 @@ def kind_name(kind: KindAdvice) -> str:
 
 
 def _of_kind(kind: KindAdvice, rows: Sequence[CardAdvice]) -> dict[str, Any]:
+    to_sell = [row for row in rows if row.judgement.advice.verdict == Choice.SELL_NOW]
+    # The least used go first: the hours that they had are rented on what is left.
+    to_sell.sort(key=lambda row: row.judgement.inputs.rented_share)
+    selling = to_sell[: min(kind.sell_count, LISTED_AT_ONCE_MAX)]
     return {
+        "selling_query": urlencode([("card", row.card.public_id) for row in selling]),
+        "selling_count": len(selling),
         "kind": kind,
         "kind_name": kind_name(kind),
         "rows": [(row, _listing_query([row], kind)) for row in rows],

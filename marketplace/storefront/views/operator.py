@@ -14,6 +14,7 @@ from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.payments.selectors import waiting_deposits
 from marketplace.payments.services import confirm_deposit
+from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
 from nodes.models import IdentityConflict, Node
 from nodes.selectors import open_conflicts, quarantined_nodes
@@ -25,10 +26,11 @@ ROWS_MAX = 200
 @require_safe
 @operator_page
 def operator_home(request: HttpRequest) -> HttpResponse:
-    """Deposits to confirm, nodes in quarantine, cards that two nodes claim to have."""
+    """Deposits to confirm, sales to rule on, nodes in quarantine, cards that two nodes claim to have."""
     context = {
         "deposits": waiting_deposits()[:ROWS_MAX],
         "nodes": quarantined_nodes()[:ROWS_MAX],
+        "disputes": open_disputes()[:ROWS_MAX],
         "conflicts": open_conflicts(clock.now())[:ROWS_MAX],
     }
     return render(request, "storefront/operator/home.html", context)

@@ -103,6 +103,17 @@ def test_one_click_opens_the_listing_with_the_cards_and_the_price(seller, fleet)
     assert 'name="ask" value="0.350"' in form
 
 
+def test_one_click_opens_the_sale_of_the_least_used_cards(seller, fleet):
+    use_hours(fleet.small[:1], leased=0.3)
+    use_hours(fleet.small[1:], leased=0.1)
+    page = seller.get(ADVISOR, ILLUSTRATED | {"kind": SMALL, "card_value": "3000"}).content.decode()
+    href, words = re.search(r'href="(/sell/cards/new/[^"]+)">(Sell \d cards?)<', page).groups()
+    assert words == "Sell 2 cards"
+    cards = re.findall(r"card=(\w+)", html.unescape(href))
+    assert cards == [fleet.small[1].public_id, fleet.small[0].public_id]
+    assert seller.get(html.unescape(href)).status_code == 200
+
+
 def test_rising_prices_are_warned_of_and_no_share_is_below_nothing(seller, fleet):
     rising = ILLUSTRATED | {"monthly_decline": "-4", "card_value": "4500", "rented_share": "20", "kind": LARGE}
     text = text_of(seller.get(ADVISOR, rising))

@@ -7,10 +7,10 @@ from nodes.models import Node
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = ("home", "offers", "sign-in", "sign-up")
+PUBLIC = ("home", "offers", "cards", "sign-in", "sign-up")
 OF_A_FIRM = (
-    "orders", "leases", "fleet", "enrol", "listings", "listing-new", "advisor", "wallet", "statement", "members",
-    "keys",
+    "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
+    "sales", "card-bids", "card-listings", "card-listing-new", "advisor",
 )  # fmt: skip
 
 

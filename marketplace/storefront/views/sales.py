@@ -1,0 +1,225 @@
+"""Following a sale: where the card is, whose turn it is, what each side may say; and an operator's ruling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from listings.cards.photos import BYTES_MAX
+from marketplace.accounts.authentication import Caller, require_any
+from marketplace.accounts.models import User
+from marketplace.accounts.roles import Scope
+from marketplace.common import clock
+from marketplace.common.errors import DomainError, NotFound
+from marketplace.sales.bundles import evidence_bundle
+from marketplace.sales.models import Sale
+from marketplace.sales.pricing import payout
+from marketplace.sales.selectors import any_sale, sale_of, sales_of
+from marketplace.sales.serializers import side_of
+from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
+from marketplace.sales.services.shipping import Shipment, accept_sale, prove_arrival, receive_sale, ship_sale
+from marketplace.sales.silence import SILENCES, Step, step_of
+from marketplace.sales.states import SaleReason, SaleState
+from marketplace.storefront.forms.cards import DisputeForm, EvidenceForm, RulingForm, ShipForm
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, operator_page, sentence
+
+SELLS = (Scope.FLEET, Scope.TRADE)
+SIDES = ("buyer", "seller", "lab")
+PHASES = (
+    ("Agreed", (SaleState.AGREED,)),
+    ("Paid, money held", (SaleState.PAID,)),
+    ("Shipped", (SaleState.SHIPPED,)),
+    ("Inspected", (SaleState.RECEIVED, SaleState.INSPECTING)),
+    ("Released", (SaleState.RELEASED,)),
+)
+SENDS = {"seller": Step.TO_SHIP, "lab": Step.FROM_LAB, "buyer": Step.TO_SEND_BACK}
+RECEIVES = {
+    "buyer": {Step.TO_BUYER, Step.FROM_LAB},
+    "lab": {Step.TO_LAB},
+    "seller": {Step.ON_ITS_WAY_BACK},
+}
+ACCEPTS = {
+    "buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_DELIVERED},
+    "seller": {Step.ON_ITS_WAY_BACK, Step.BACK},
+}
+DISPUTES = {"buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING}, "seller": {Step.BACK}}
+MEASURES = {
+    "buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING},
+    "lab": {Step.TO_LAB, Step.AT_LAB},
+    "seller": {Step.ON_ITS_WAY_BACK, Step.BACK},
+}
+ACTIONS = {"receive": receive_sale, "accept": accept_sale}
+DONE = {"receive": "Noted: it has arrived.", "accept": "Done: the money has moved."}
+
+
+@require_safe
+@firm_page
+def sales_page(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Cards bought by the firm, sold by it, or measured by it as a lab."""
+    side = request.GET.get("side", "buyer")
+    side = side if side in SIDES else "buyer"
+    page = newest_first(sales_of(caller.firm).filter(**{side: caller.firm.pk}), request)
+    return render(request, "storefront/sales/list.html", {"page": page, "side": side})
+
+
+@require_http_methods(["GET", "POST"])
+@firm_page
+def sale_page(request: HttpRequest, caller: Caller, sale_id: str) -> HttpResponse:
+    """One sale: how far it is, whose turn it is, and what this side may say now."""
+    sale = sale_of(caller.firm, sale_id)
+    side, step = side_of(sale, caller.firm), step_of(sale.facts())
+    name = request.POST.get("form", "") if request.method == "POST" else ""
+    form_list: dict[str, forms.Form] = {
+        "ship": ShipForm(*_data(request, name == "ship"), prefix="ship"),
+        "evidence": EvidenceForm(*_data(request, name == "evidence"), prefix="evidence"),
+        "dispute": DisputeForm(*_data(request, name == "dispute"), prefix="dispute"),
+    }
+    if name in form_list and form_list[name].is_valid() and _said(caller, sale, name, form_list[name]):
+        messages.success(request, "Noted.")
+        return redirect("storefront:sale", sale_id)
+    context = _context(sale, side, step) | {"forms": form_list, "is_member": bool(caller.scopes & set(SELLS))}
+    is_wrong = any(form.errors for form in form_list.values())
+    return render(request, "storefront/sales/sale.html", context, status=FORM_REFUSED if is_wrong else 200)
+
+
+@require_POST
+@firm_page
+def sale_act(request: HttpRequest, caller: Caller, sale_id: str, action: str) -> HttpResponse:
+    """It has arrived, or it is fine."""
+    sale_of(caller.firm, sale_id)
+    if action not in ACTIONS:
+        raise NotFound
+    require_any(caller, (Scope.TRADE,) if action == "accept" else SELLS)
+    try:
+        ACTIONS[action](firm=caller.firm, public_id=sale_id, actor=caller.actor, now=clock.now())
+        messages.success(request, DONE[action])
+    except DomainError as error:
+        messages.error(request, sentence(error.detail))
+    return redirect("storefront:sale", sale_id)
+
+
+@require_http_methods(["GET", "POST"])
+@operator_page
+def dispute_page(request: HttpRequest, sale_id: str) -> HttpResponse:
+    """Everything that is known about a sale, and the ruling."""
+    sale = any_sale(sale_id)
+    form = RulingForm(request.POST or None)
+    assert isinstance(request.user, User)
+    operator = request.user
+    if form.is_valid() and _act(form, lambda: _rule(operator, sale, form)):
+        messages.success(request, "Ruled. Both sides see it, and the money has moved if it had to.")
+        return redirect("storefront:operator")
+    context = _context(sale, "operator", step_of(sale.facts())) | {"form": form}
+    return render(request, "storefront/sales/ruling.html", context, status=FORM_REFUSED if form.errors else 200)
+
+
+@require_POST
+@operator_page
+def arrival_prove(request: HttpRequest, sale_id: str) -> HttpResponse:
+    """The carrier's proof was seen: it is where it was sent."""
+    assert isinstance(request.user, User)
+    try:
+        prove_arrival(operator=request.user, public_id=sale_id, now=clock.now())
+        messages.success(request, "Noted: the parcel has arrived.")
+    except DomainError as error:
+        messages.error(request, sentence(error.detail))
+    return redirect("storefront:dispute", sale_id)
+
+
+def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
+    share = payout(price=sale.price, fee_basis_points=sale.fee_basis_points, buyer_micros=sale.refunded_micros)
+    return {
+        "sale": sale,
+        "side": side,
+        "step": step,
+        "turn": SILENCES[step].party if step else None,
+        "follows": SILENCES[step].outcome if step else "",
+        "phases": _phases(sale),
+        "reason": dict(SaleReason.choices).get(sale.end_reason, ""),
+        "share": share,
+        "price": sale.price,
+        "shows_address": sale.paid_at is not None or side == "buyer",
+        "bundle": evidence_bundle(sale),
+        "disputes": sale.disputes.order_by("pk"),
+        "may_ship": SENDS.get(side) == step and not (side == "lab" and sale.onward_tracking),
+        "may_receive": step in RECEIVES.get(side, ()),
+        "may_accept": step in ACCEPTS.get(side, ()),
+        "may_dispute": step in DISPUTES.get(side, ()),
+        "may_measure": step in MEASURES.get(side, ()),
+        "may_prove": step in {*RECEIVES["buyer"], Step.TO_LAB, Step.ON_ITS_WAY_BACK, Step.DISPUTED_RETURN_UNPROVEN}
+        or step == Step.DISPUTED_UNDELIVERED,
+        "measure": f"fallow-agent measure --role {side} --subject {sale.public_id}",
+    }
+
+
+def _phases(sale: Sale) -> list[tuple[str, str]]:
+    place = next((number for number, (_, states) in enumerate(PHASES) if sale.state in states), None)
+    if place is None:  # disputed, on its way back, or ended otherwise
+        place = 3 if sale.received_at else 2 if sale.shipped_at else 1
+        marks = ["done" if number < place else "failed" if number == place else "" for number in range(len(PHASES))]
+    else:
+        is_over = sale.state == SaleState.RELEASED
+        marks = ["done" if number < place or is_over else "now" if number == place else "" for number in range(5)]
+    return [(name, mark) for (name, _), mark in zip(PHASES, marks, strict=True)]
+
+
+def _data(request: HttpRequest, is_sent: bool) -> tuple[Any, Any]:
+    return (request.POST, request.FILES) if is_sent else (None, None)
+
+
+def _said(caller: Caller, sale: Sale, name: str, form: forms.Form) -> bool:
+    """Carry out what one of the page's forms says; a refusal is shown in it."""
+    require_any(caller, (Scope.TRADE,) if name == "dispute" else SELLS)
+    act = {"ship": _ship, "evidence": _evidence, "dispute": _dispute}[name]
+    return _act(form, lambda: act(caller, sale, form.cleaned_data))
+
+
+def _act(form: forms.Form, act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except DomainError as error:
+        blame(form, error)
+        return False
+    return True
+
+
+def _ship(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
+    common: dict[str, Any] = {"firm": caller.firm, "public_id": sale.public_id, "actor": caller.actor}
+    photo = values["file"].read(BYTES_MAX + 1)
+    label = add_evidence(**common, text="Label", photo=photo, now=clock.now())
+    shipment = Shipment(values["carrier"], values["tracking"], label.public_id)
+    ship_sale(**common, shipment=shipment, now=clock.now())
+
+
+def _evidence(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
+    photo = values["file"].read(BYTES_MAX + 1) if values["file"] else None
+    add_evidence(
+        firm=caller.firm,
+        public_id=sale.public_id,
+        text=values["text"],
+        photo=photo,
+        actor=caller.actor,
+        now=clock.now(),
+    )
+
+
+def _dispute(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
+    dispute_sale(firm=caller.firm, public_id=sale.public_id, text=values["text"], actor=caller.actor, now=clock.now())
+
+
+def _rule(operator: User, sale: Sale, form: RulingForm) -> None:
+    values = form.cleaned_data
+    rule(
+        operator=operator,
+        public_id=sale.public_id,
+        ruling=values["ruling"],
+        refund_micros=values["refund"],
+        text=values["text"],
+        now=clock.now(),
+    )

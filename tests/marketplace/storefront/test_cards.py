@@ -1,0 +1,179 @@
+"""Selling, buying and following a card through the pages alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from listings.models import CardListing
+from marketplace.compliance.tablefile import table_in_force
+from marketplace.sales.models import CardBid, Sale
+from tests.cards import USD, list_for_sale, measure, measure_for, photo
+from tests.factories import fund, make_firm, make_person
+from tests.hosts import Host
+
+pytestmark = pytest.mark.django_db
+ADDRESS = {"ships_to": "FR", "address": "1 rue de la Carte"}
+
+
+@pytest.fixture(autouse=True)
+def _photos_and_rules(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path
+    settings.COMPLIANCE_RULES_FILE = str(Path(__file__).parents[2] / "card_rules.yaml")
+    table_in_force.cache_clear()
+    yield
+    table_in_force.cache_clear()
+
+
+def url(name, *args):
+    return reverse(f"storefront:{name}", args=args)
+
+
+def browser(person):
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def shop(scene, frozen):
+    """Bob has money, and Alice's second host has cards that are measured."""
+    fund(scene.market.bob, 5000 * USD)
+    for card in scene.hosts[1].cards:
+        measure(card, now=frozen.now())
+    return scene
+
+
+def upload(number=0):
+    return SimpleUploadedFile("photo.jpg", photo(number), content_type="image/jpeg")
+
+
+def sell(shop, client, **said):
+    """Through the pages: the draft, two photos, and into the book."""
+    cards = [card.public_id for card in shop.hosts[1].cards[2:]]
+    body = {
+        "cards": cards, "ask": "1000", "currency": "USD", "appearance_grade": "good", "warranty_days": "0",
+        "ships_from": "DE", "shipping": "0", "shipping_abroad": "50", "ships_to": "de, fr", "rent_counts_days": "0",
+    } | said  # fmt: skip
+    made = client.post(url("card-listing-new"), body)
+    listing = CardListing.objects.get()
+    assert made["Location"] == url("card-listing-own", listing.public_id)
+    for number, kind in enumerate(("front", "code")):
+        client.post(made["Location"], {"kind": kind, "file": upload(number)})
+    client.post(url("card-listing-act", listing.public_id, "open"))
+    listing.refresh_from_db()
+    return listing
+
+
+def test_a_card_is_sold_bought_shipped_and_released_through_the_pages(shop, frozen):
+    seller, buyer = browser(shop.seller), browser(shop.buyer)
+    listing = sell(shop, seller)
+    assert (listing.state, listing.ships_to, listing.shipping_micros) == ("open", ["DE", "FR"], 0)
+    assert b"Cards for sale" in Client().get(url("cards")).content
+    model = url("card-model", listing.gpu_model.slug)
+    assert b"Asks" in Client().get(model).content
+    page = url("card-listing", listing.public_id)
+    assert b"sign in" in Client().get(page).content
+    total = buyer.post(page, ADDRESS | {"count": "1", "key": "k"})
+    assert "1\N{NARROW NO-BREAK SPACE}050.00" in total.content.decode()
+    cheated = buyer.post(page, ADDRESS | {"count": "1", "key": "k", "shown_total": "1", "confirm": "1"})
+    assert b"price has changed" in cheated.content
+    bought = buyer.post(page, ADDRESS | {"count": "1", "key": "k", "shown_total": str(1050 * USD), "confirm": "1"})
+    sale = Sale.objects.get()
+    place = url("sale", sale.public_id)
+    assert (bought.status_code, bought["Location"]) == (302, place)
+    assert b"1 rue de la Carte" in seller.get(place).content
+    sent = {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)}
+    assert seller.post(place, sent).status_code == 302
+    assert b"fallow-agent measure" in buyer.get(place).content
+    assert measure_for(sale, now=frozen.now()).state == "released"
+    for client in (seller, buyer):
+        assert b"Released to the seller" in client.get(place).content
+    history = Client().get(model).content
+    assert b"Last sale" in history and shop.market.bob.name.encode() not in history
+
+
+def test_a_dispute_is_opened_argued_and_ruled_through_the_pages(shop, frozen):
+    seller, buyer, operator = browser(shop.seller), browser(shop.buyer), browser(shop.operator)
+    listing = sell(shop, seller)
+    page = url("card-listing", listing.public_id)
+    buyer.post(page, ADDRESS | {"count": "1", "key": "k", "shown_total": str(1050 * USD), "confirm": "1"})
+    sale = Sale.objects.get()
+    place = url("sale", sale.public_id)
+    seller.post(place, {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)})
+    measure_for(sale, now=frozen.now(), card=Host(shop.market.bob, frozen.now(), count=1).cards[0])
+    assert b"What is different" in buyer.get(place).content
+    buyer.post(place, {"form": "evidence", "evidence-text": "another serial", "evidence-file": upload(8)})
+    seller.post(place, {"form": "evidence", "evidence-text": "I sent the right one"})
+    assert url("dispute", sale.public_id).encode() in operator.get(url("operator")).content
+    shown = operator.get(url("dispute", sale.public_id)).content
+    assert b"another serial" in shown and b"I sent the right one" in shown
+    refused = operator.post(url("dispute", sale.public_id), {"ruling": "split", "text": "so"})
+    assert refused.status_code == 422
+    operator.post(url("dispute", sale.public_id), {"ruling": "refund", "text": "the numbers differ"})
+    assert Sale.objects.get().state == "refunded"
+    assert b"the numbers differ" in seller.get(place).content
+    late = buyer.post(place, {"form": "evidence", "evidence-text": "more"})
+    assert late.status_code == 422 and b"is over" in late.content
+
+
+def test_a_bid_is_left_shown_and_cancelled(shop):
+    buyer = browser(shop.buyer)
+    card = shop.hosts[1].cards[1]
+    body = {
+        "bid-limit": "800", "bid-currency": "USD", "bid-memory_mib": str(card.memory_mib), "bid-grade_min": "F2",
+        "bid-count": "2", "bid-ships_to": "FR", "bid-address": "here", "key": "b",
+    }  # fmt: skip
+    assert buyer.post(url("card-model", card.gpu_model.slug), body).status_code == 302
+    bid = CardBid.objects.get()
+    assert b"800.00" in Client().get(url("card-model", card.gpu_model.slug)).content
+    assert bid.public_id.encode() in buyer.get(url("card-bids")).content
+    buyer.post(url("card-bid-cancel", bid.public_id))
+    assert CardBid.objects.get().state == "cancelled"
+    poor = buyer.post(url("card-model", card.gpu_model.slug), body | {"bid-limit": "80000", "key": "c"})
+    assert poor.status_code == 422 and b"not enough money" in poor.content
+
+
+def test_a_refused_photo_and_a_refused_opening_say_why(shop):
+    seller = browser(shop.seller)
+    listing = sell(shop, seller, flags=["repasted"])
+    own = url("card-listing-own", listing.public_id)
+    svg = SimpleUploadedFile("x.jpg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", content_type="image/jpeg")
+    assert b"send a plain photo" in seller.post(own, {"kind": "back", "file": svg}).content
+    other = list(shop.hosts[0].cards)
+    seller.post(
+        url("card-listing-new"),
+        {
+            "cards": [other[0].public_id], "ask": "1", "currency": "USD", "appearance_grade": "good",
+            "warranty_days": "0", "ships_from": "DE", "shipping": "0", "rent_counts_days": "0",
+        },
+    )  # fmt: skip
+    draft = CardListing.objects.exclude(pk=listing.pk).get()
+    answer = seller.post(url("card-listing-act", draft.public_id, "open"), follow=True)
+    assert b"hotos are missing" in answer.content
+
+
+def test_a_sale_and_its_pages_belong_to_its_sides(shop, frozen):
+    sale_page = None
+    list_for_sale(shop.hosts[1].cards[2:3], now=frozen.now(), currency="EUR")
+    fund(shop.market.bob, 2000 * USD, "EUR")
+    buyer = browser(shop.buyer)
+    listing = CardListing.objects.get()
+    buyer.post(
+        url("card-listing", listing.public_id),
+        ADDRESS | {"count": "1", "key": "k", "shown_total": str(1050 * USD), "confirm": "1"},
+    )
+    sale_page = url("sale", Sale.objects.get().public_id)
+    stranger = browser(make_person(make_firm()))
+    for address in (
+        sale_page,
+        url("card-listing-own", listing.public_id),
+        url("dispute", Sale.objects.get().public_id),
+    ):
+        assert stranger.get(address).status_code == 404
+    assert stranger.post(url("sale-act", Sale.objects.get().public_id, "accept")).status_code == 404
+    assert browser(shop.buyer).post(url("sale-act", Sale.objects.get().public_id, "burn")).status_code == 404
