@@ -28,6 +28,8 @@ BEAT: dict[str, float] = {
     "listings.close_ended_listings": 30.0,
     "payments.expire_deposits": 3600,
     "events.drop_old_idempotency_keys": 3600.0,
+    "fleet.roll_up_hours": 300.0,
+    "fleet.forget_old_hours": 3600.0,
 }
 # A tick that waited longer than its own interval is dropped: the next one does its work.
 app.conf.beat_schedule = {

@@ -112,6 +112,7 @@ INSTALLED_APPS = [
     "marketplace.sales",
     "marketplace.matching",
     "marketplace.settlement",
+    "marketplace.fleet",
     "marketplace.storefront",
     "marketplace.demo",
 ]
@@ -262,6 +263,7 @@ IDEMPOTENCY_DAYS_KEPT = env_int("IDEMPOTENCY_DAYS_KEPT", 30)
 REPORT_DAYS_KEPT = env_int("REPORT_DAYS_KEPT", 14)
 OPEN_ORDERS_MAX = env_int("OPEN_ORDERS_MAX", 500)  # per firm
 OPEN_LISTINGS_MAX = env_int("OPEN_LISTINGS_MAX", 500)  # per firm
+CARD_HOUR_DAYS_KEPT = env_int("CARD_HOUR_DAYS_KEPT", 100)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
 CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
 CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)

@@ -27,6 +27,7 @@ PUBLIC_ROUTES = {
     "market/<slug:gpu>/trades/",
     "market/<slug:gpu>/depth/",
     "passports/<str:public_id>/",
+    "market/<slug:gpu>/guide/",
 }
 
 

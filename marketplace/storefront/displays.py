@@ -98,6 +98,13 @@ STATES: dict[str, dict[str, Display]] = {
         "fault": Display("bad", "warning", "Fault"),
         "disqualifying": Display("bad", "cross", "Not the card that it says"),
     },
+    "verdict": {
+        "sell_now": Display("busy", "arrow", "Sell now"),
+        "sell_in_3_months": Display("wait", "clock", "Sell in 3 months"),
+        "sell_in_6_months": Display("wait", "clock", "Sell in 6 months"),
+        "rent": Display("good", "sprout", "Rent out"),
+        "keep": Display("", "pause", "Keep"),
+    },
     "tier": {
         "declared": Display("", "ring", "Declared"),
         "measured": Display("good", "check", "Measured"),

@@ -4,6 +4,7 @@ from django.urls import path
 
 from marketplace.storefront.views import (
     accounts,
+    advisor,
     card_listings,
     cards,
     enrolment,
@@ -52,6 +53,7 @@ urlpatterns = [
     path("sell/fleet/", fleet.fleet_page, name="fleet"),
     path("sell/fleet/enrol/", enrolment.enrol_page, name="enrol"),
     path("sell/fleet/tokens/<str:token_id>/revoke/", enrolment.token_revoke, name="token-revoke"),
+    path("sell/advisor/", advisor.advisor_page, name="advisor"),
     path("sell/listings/", listings.listings_page, name="listings"),
     path("sell/listings/new/", listings.listing_new, name="listing-new"),
     path("sell/listings/<str:listing_id>/<str:action>/", listings.listing_act, name="listing-act"),

@@ -62,6 +62,16 @@ def kept(basis_points: int | None) -> str:
     return f"{whole}{f'.{rest // 10}' if rest >= 10 else ''} % of leases kept"
 
 
+def percent(basis_points: int) -> str:
+    """`92.3 %`, `20 %` from basis points."""
+    return f"{basis_points / 100:.1f}".removesuffix(".0") + " %"
+
+
+def hours(seconds: int) -> str:
+    """`612 h`, rounded down: what is added up over many cards is easier to compare in one unit."""
+    return f"{seconds // 3600} h"
+
+
 def used_memory(mib: float) -> str:
     """`0.5 GiB` from MiB."""
     return f"{mib / 1024:.1f} GiB"

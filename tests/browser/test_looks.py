@@ -52,6 +52,7 @@ def pages_of(who, scene):
             "fleet": "/sell/fleet/",
             "enrol": "/sell/fleet/enrol/",
             "listings": "/sell/listings/",
+            "advisor": "/sell/advisor/?card_value=2000&rent_price=0.35",
             "listing-new": "/sell/listings/new/",
             "lease-sold": lease,
         },

@@ -76,6 +76,7 @@ def test_lists_show_nothing_of_another_firm(world):
         "card-bids/",
         "sales/",
         "member-invitations/",
+        "advisor/",
     ):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:

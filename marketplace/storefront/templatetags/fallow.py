@@ -26,6 +26,9 @@ register.filter("gpu", lambda slug: gpu_names([slug]))
 register.filter("words", wording.words)
 register.filter("amount", wording.amount)
 register.filter("kept", wording.kept)
+register.filter("percent", wording.percent)
+register.filter("share", lambda part: wording.percent(round(part * 10_000)))
+register.filter("hours", wording.hours)
 
 
 @register.simple_tag

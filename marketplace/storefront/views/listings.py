@@ -50,7 +50,7 @@ def listings_page(request: HttpRequest, caller: Caller) -> HttpResponse:
 @firm_page
 def listing_new(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Say what, for how much and for how long; look at what is earned; list it."""
-    initial = {"cards": request.GET.getlist("card")}
+    initial = {"cards": request.GET.getlist("card"), "ask": request.GET.get("ask", "")}
     form = ListingForm(request.POST or None, firm=caller.firm, initial=initial)
     if form.is_valid() and "confirm" in request.POST and _create(caller, form):
         messages.success(request, DONE["open"])

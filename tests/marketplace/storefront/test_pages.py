@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = ("home", "offers", "cards", "sign-in", "sign-up")
 OF_A_FIRM = (
     "orders", "leases", "fleet", "enrol", "listings", "listing-new", "wallet", "statement", "members", "keys",
-    "sales", "card-bids", "card-listings", "card-listing-new",
+    "sales", "card-bids", "card-listings", "card-listing-new", "advisor",
     "invitations", "password",
 )  # fmt: skip
 
