@@ -1,6 +1,7 @@
 """Every decision, kept with what it looked at and the table it was made with, so that it can be made again.
 
-And what operators decide: rulings on cases that wait, clearances of SKUs, papers that were shown. All append-only.
+And what operators decide: rulings on cases that wait, clearances of SKUs, papers that were shown, names compared.
+All append-only, but for the entries of screening lists, of which only the newest are kept.
 """
 
 from __future__ import annotations
@@ -116,3 +117,43 @@ class SkuClearance(models.Model):
                 name="clearance_ends_after_it_begins", condition=models.Q(valid_until__gte=models.F("valid_from"))
             )
         ]
+
+
+class ScreeningList(models.Model):
+    """One import of a list of parties with which nobody may deal. The newest counts; older ones keep their line."""
+
+    public_id = PublicIdField("scr")
+    file_name = models.CharField(max_length=200)
+    sha256 = models.CharField(max_length=64)
+    entries_count = models.PositiveIntegerField()
+    published_on = models.DateField()
+    imported_at = models.DateTimeField()
+    imported_by = models.CharField(max_length=64)
+
+
+class ScreeningEntry(models.Model):
+    """A party on the newest list. `key` names it across imports, `digest` changes with its names."""
+
+    screening_list = models.ForeignKey(ScreeningList, on_delete=models.PROTECT, related_name="entries")
+    key = models.CharField(max_length=80)
+    source = models.CharField(max_length=8)
+    names = models.JSONField()
+    digest = models.CharField(max_length=16)
+
+
+class MatchReview(models.Model):
+    """A person compared a firm's name with a list entry: the same party or not. Remembered until either changes."""
+
+    public_id = PublicIdField("rev")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="match_reviews")
+    name = models.CharField(max_length=120)  # as it was compared
+    entry = models.CharField(max_length=80)
+    digest = models.CharField(max_length=16)
+    listed_name = models.CharField(max_length=400)
+    is_same = models.BooleanField()
+    reason = models.CharField(max_length=1000)
+    reviewed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(name="review_by_firm", fields=["firm", "entry"])]

@@ -14,8 +14,10 @@ from marketplace.compliance.models import (
     ComplianceDecision,
     DocumentOnFile,
     HoldRuling,
+    MatchReview,
     RuleAdoption,
     RuleTable,
+    ScreeningList,
     SkuClearance,
 )
 from marketplace.compliance.rules import Outcome
@@ -97,6 +99,16 @@ def last_good_table() -> RuleTable | None:
     """The table that decided last."""
     adoption = RuleAdoption.objects.select_related("table").order_by("-pk").first()
     return adoption.table if adoption else RuleTable.objects.order_by("-pk").first()
+
+
+def current_list() -> ScreeningList | None:
+    """The list that was imported last."""
+    return ScreeningList.objects.order_by("-pk").first()
+
+
+def reviews_of(firm: Firm) -> QuerySet[MatchReview]:
+    """What people found about the firm's name and its parent's, oldest first: the last word counts."""
+    return MatchReview.objects.filter(firm=firm).select_related("reviewed_by").order_by("pk")
 
 
 def _one(rows: QuerySet[ComplianceDecision], public_id: str) -> ComplianceDecision:

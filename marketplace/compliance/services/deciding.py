@@ -25,6 +25,7 @@ from marketplace.compliance.models import ComplianceDecision, RuleAdoption, Rule
 from marketplace.compliance.rulefile import read_ruleset
 from marketplace.compliance.rules import Decision, Outcome, decide
 from marketplace.compliance.selectors import clearance_of, documents_of, ruling_on
+from marketplace.compliance.services.screening import screen
 from marketplace.compliance.tablefile import table_in_force
 from marketplace.events.services import record_event
 
@@ -76,6 +77,7 @@ def decide_sale(
         regions=tuple(place for place in (ships_from, ships_to) if "-" in place),
         stage=stage,
         seller=Party(seller.public_id, seller.headquarters_country, seller.ultimate_parent_country),
+        screening=screen([buyer, seller], now=now),
         documents_on_file=_on_file(subject, now),
     )
     return _record(buyer, seller, inquiry, subject, now)
@@ -123,6 +125,7 @@ def _lease_inquiry(firm: Firm, now: datetime) -> Inquiry:
         headquarters_country=firm.headquarters_country,
         ultimate_parent_country=firm.ultimate_parent_country,
         intended_use=firm.intended_use,
+        screening=screen([firm], now=now),
         documents_on_file=_on_file(firm.public_id, now),
     )
 
