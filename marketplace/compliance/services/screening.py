@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from django.conf import settings
@@ -125,7 +126,7 @@ def _matches(firm: Firm, newest: ScreeningList) -> list[Match]:
         if match.is_exact or is_same is None:
             kept.append(match)
         elif is_same:
-            kept.append(Match(**{**_values(match), "is_exact": True}))
+            kept.append(replace(match, is_exact=True))
     return kept
 
 
@@ -148,10 +149,6 @@ def _raw_matches(firm: Firm, newest: ScreeningList) -> list[Match]:
         if name.strip()
         for found in _find(index, name, settings.SCREENING_SCORE_MIN)
     ]
-
-
-def _values(match: Match) -> dict[str, object]:
-    return {name: getattr(match, name) for name in Match.__dataclass_fields__}
 
 
 @functools.lru_cache(maxsize=10_000)
