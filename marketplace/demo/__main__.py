@@ -85,6 +85,8 @@ def _prepare(here: Place, environ: dict[str, str], stopping: threading.Event) ->
     """What has to be done before the first process starts; all of it may be done again."""
     _step("bringing the database up to date", manage("migrate", "--no-input"), here, environ, stopping)
     _step("loading the catalogue of GPUs", manage("load_catalogue"), here, environ, stopping)
+    names = str(place.ROOT / "marketplace/compliance/samples/screening_sample.csv")
+    _step("importing a list of invented names", manage("import_screening_list", names), here, environ, stopping)
     _step("collecting static files", manage("collectstatic", "--no-input"), here, environ, stopping)
     people = (sys.executable, "-m", "marketplace.demo.people", str(here.people_file))
     _step("making the people of the demo", people, here, environ, stopping)
