@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
+from marketplace.compliance.selectors import waiting_decisions
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.sales.selectors import open_disputes
@@ -53,6 +54,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "disputes": open_disputes()[:ROWS_MAX],
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
+        "held_count": len(waiting_decisions()[:ROWS_MAX]),
     }
     return render(request, "storefront/operator/home.html", context)
 
@@ -66,7 +68,7 @@ def deposit_confirm(request: HttpRequest, deposit_id: str) -> HttpResponse:
         deposit = confirm_deposit(operator=operator, deposit_id=deposit_id, now=clock.now())
         return f"{deposit.reference} is confirmed: the money is in the firm's wallet."
 
-    return _done(request, act)
+    return done(request, act)
 
 
 @require_POST
@@ -82,7 +84,7 @@ def conflict_rule(request: HttpRequest, conflict_id: str) -> HttpResponse:
         resolve_identity_conflict(conflict=conflict, ruling=ruling, operator=operator, now=clock.now())
         return f"Ruled. {conflict.newcomer.name} stays in quarantine until you release it."
 
-    return _done(request, act)
+    return done(request, act)
 
 
 @require_POST
@@ -97,7 +99,7 @@ def node_release(request: HttpRequest, node_id: str) -> HttpResponse:
         release_quarantine(node=node, operator=operator, now=clock.now())
         return f"{node.name} is released: it is online with its next report."
 
-    return _done(request, act)
+    return done(request, act)
 
 
 @require_POST
@@ -112,7 +114,7 @@ def identity_accept(request: HttpRequest, change_id: str) -> HttpResponse:
         accept_identity_change(change=change, operator=operator, now=clock.now())
         return "Accepted: the card is traded again as what it says it is now."
 
-    return _done(request, act)
+    return done(request, act)
 
 
 def _with_evidence(conflict: IdentityConflict) -> ConflictRow:
@@ -120,11 +122,11 @@ def _with_evidence(conflict: IdentityConflict) -> ConflictRow:
     return ConflictRow(conflict, evidence, answered_at_once(evidence))
 
 
-def _done(request: HttpRequest, act: Callable[[User], str]) -> HttpResponse:
-    """Back to the operator's page with what was done, or why it was not."""
+def done(request: HttpRequest, act: Callable[[User], str], *, to: str = "storefront:operator") -> HttpResponse:
+    """Back to an operator's page with what was done, or why it was not."""
     assert isinstance(request.user, User)
     try:
         messages.success(request, act(request.user))
     except DomainError as error:
         messages.error(request, sentence(error.detail))
-    return redirect("storefront:operator")
+    return redirect(to)
