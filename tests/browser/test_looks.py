@@ -56,7 +56,7 @@ def pages_of(who, scene):
             "listing-new": "/sell/listings/new/",
             "lease-sold": lease,
         },
-        "operator": {"operator": "/operator/"},
+        "operator": {"operator": "/operator/", "export-rules": "/operator/export-rules/"},
     }[who]
 
 
