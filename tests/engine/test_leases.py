@@ -391,10 +391,10 @@ def test_a_stop_lets_the_buyers_process_finish_within_the_grace(
     spec = spec_of(buyer, command=["sh", "-c", script])
     manager.apply(run_command(spec, gpus=(GPU,), relays=[endpoint]))
     acks.wait(Phase.RUNNING)
-    with subprocess.Popen(["podman", "logs", "-f", only_container(engine)], env=engine.env, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True) as following:  # fmt: skip
-        assert following.stdout is not None
-        assert any("listening" in line for line in following.stdout)  # until then a signal ends it at once
-        manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
-        assert "saved" in following.stdout.read()
+    container = only_container(engine)
+    wait_until(
+        lambda: "listening" in podman(engine, "logs", container), "its trap: until then a signal ends it at once"
+    )
+    manager.apply(run_command(spec, gpus=(GPU,), wanted="stop"))
     acks.wait(Phase.STOPPED)
+    assert "saved" in manager.drain_logs()[-1].text.split()
