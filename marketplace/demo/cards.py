@@ -23,13 +23,12 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from marketplace.common.money import format_micros, parse_micros
-from marketplace.demo.fleet import HOSTS, DemoHost
-from marketplace.demo.host import AGENT, environment_of
+from marketplace.demo.fleet import host_named
+from marketplace.demo.host import measure
 from marketplace.sales.pricing import CARD_TICK_MICROS
 
 log = logging.getLogger(__name__)
 LOOK_AGAIN_SECONDS = 10.0
-MEASURE_SECONDS = 900
 BID_BELOW_PERCENT = 80
 ADDRESS = "1 Demo Street, nowhere: a demo ships nothing"
 
@@ -119,12 +118,9 @@ def sell(api: Api, data_dir: Path, shop: ForSale) -> bool:
     mine = api.call("GET", "/api/v1/card-listings/?limit=100").get("data", [])
     if any(card["id"] in ids for each in mine if each["state"] == "open" for card in each["cards"]):
         return True
-    environment, host = environment_of(data_dir, shop.host), _host(shop.host)
+    host = host_named(shop.host)
     for place in shop.places:
-        command = [*AGENT, "measure", "--quick", "--card", host.uuid(place)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=MEASURE_SECONDS, check=False
-        )
+        done = measure(data_dir, shop.host, host.uuid(place))
         log.info("%s: %s %s", shop.host, done.stdout.strip(), done.stderr.strip()[-300:])
         if done.returncode:
             return False
@@ -158,7 +154,7 @@ def main(data_dir: Path, url: str, people: dict[str, dict[str, str]]) -> None:
             waiting = [
                 shop
                 for shop in waiting
-                if not sell(Api(url, people[_host(shop.host).seller]["api_key"]), data_dir, shop)
+                if not sell(Api(url, people[host_named(shop.host).seller]["api_key"]), data_dir, shop)
             ]
             if not waiting:
                 bid(Api(url, people["bot"]["api_key"]))
@@ -188,10 +184,6 @@ def _open(api: Api, shop: ForSale, ids: list[str]) -> bool:
         api.call("POST", f"/api/v1/card-listings/{draft['id']}/close/")
         return False
     return True
-
-
-def _host(name: str) -> DemoHost:
-    return next(host for host in HOSTS if host.name == name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The hosts of the demo and their cards: three firms, seven hosts of different make, one modified card among them."""
+"""The hosts of the demo and their cards: three sellers with seven hosts, one modified card among them, and a buyer's.
+
+A card that was sold moves: DATA_DIR/moved.json says which cards are where they were not built in, or nowhere.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,10 @@ RTX_4090_D = CardKind("rtx-4090-d", "NVIDIA GeForce RTX 4090 D", "10de:2685", 24
 RTX_4090_D_48 = CardKind("rtx-4090-d", "NVIDIA GeForce RTX 4090 D", "10de:2685", 49140, 22, 410, "0.350")
 RTX_3090 = CardKind("rtx-3090", "NVIDIA GeForce RTX 3090", "10de:2204", 24576, 25, 340, "0.190")
 
+KINDS = {
+    f"{kind.slug}/{kind.memory_mib}": kind for kind in (H100, A100, L40S, RTX_4090, RTX_4090_D, RTX_4090_D_48, RTX_3090)
+}
+
 
 @dataclass(frozen=True)
 class DemoHost:
@@ -55,7 +62,46 @@ HOSTS = (
     DemoHost("heron-1", "heron", "ap-southeast", "SG", (L40S, L40S)),
     DemoHost("heron-2", "heron", "ap-southeast", "SG", (RTX_3090, RTX_3090)),
     DemoHost("heron-3", "heron", "ap-southeast", "SG", (RTX_4090,)),
+    DemoHost("wren-1", "buyer", "eu-central", "DE", ()),  # an empty slot for what the buyer buys
 )
+
+
+@dataclass(frozen=True)
+class PlacedCard:
+    """One physical card of the demo."""
+
+    uuid: str
+    kind: CardKind
+
+
+def host_named(name: str) -> DemoHost:
+    """The host of that name; raises StopIteration when there is none."""
+    return next(host for host in HOSTS if host.name == name)
+
+
+def home_of(uuid: str) -> DemoHost:
+    """The host that a card was built in; raises StopIteration for a card that the demo does not have."""
+    return next(host for host in HOSTS for index in range(len(host.cards)) if host.uuid(index) == uuid)
+
+
+def cards_at(data_dir: Path, host: DemoHost) -> list[PlacedCard]:
+    """What is in the host now."""
+    moved = moves(data_dir)
+    built_in = [PlacedCard(host.uuid(index), kind) for index, kind in enumerate(host.cards)]
+    stayed = [card for card in built_in if card.uuid not in moved]
+    return stayed + [PlacedCard(uuid, KINDS[kind]) for uuid, (at, kind) in moved.items() if at == host.name]
+
+
+def moves(data_dir: Path) -> dict[str, tuple[str, str]]:
+    """By UUID of the card: the name of the host that it is in now, empty for none, and the key of its kind."""
+    file = data_dir / "moved.json"
+    return {uuid: (at, kind) for uuid, (at, kind) in json.loads(file.read_text()).items()} if file.exists() else {}
+
+
+def move(data_dir: Path, uuid: str, kind: CardKind, to: str) -> None:
+    """Put a card into another host, by name; an empty name takes it out."""
+    key = next(key for key, each in KINDS.items() if each == kind)
+    _replace(data_dir / "moved.json", json.dumps(moves(data_dir) | {uuid: (to, key)}))
 
 
 def host_dir(data_dir: Path, name: str) -> Path:
@@ -63,21 +109,25 @@ def host_dir(data_dir: Path, name: str) -> Path:
     return data_dir / "hosts" / name
 
 
-def write_fleet(data_dir: Path, host: DemoHost, readings: list[dict[str, object]]) -> None:
-    """Replace the host's fleet file; `readings` are by card and go over what a card at rest shows."""
-    cards = [_card(host, index) | reading for index, reading in enumerate(readings)]
+def write_fleet(data_dir: Path, host: DemoHost, readings: list[tuple[PlacedCard, dict[str, object]]]) -> None:
+    """Replace the host's fleet file; a reading goes over what its card at rest shows."""
+    cards = [_at_rest(card) | reading for card, reading in readings]
     path = host_dir(data_dir, host.name) / "fleet.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, json.dumps({"driver": "570.86.15", "cuda": 12080, "cards": cards}))
+
+
+def _replace(path: Path, text: str) -> None:
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps({"driver": "570.86.15", "cuda": 12080, "cards": cards}))
+    draft.write_text(text)
     draft.replace(path)
 
 
-def _card(host: DemoHost, index: int) -> dict[str, object]:
-    kind = host.cards[index]
+def _at_rest(card: PlacedCard) -> dict[str, object]:
+    kind = card.kind
     return {
         "name": kind.name,
-        "uuid": host.uuid(index),
+        "uuid": card.uuid,
         "pci_device": kind.pci_device,
         "memory_total_mib": kind.memory_mib,
         "memory_used_mib": 4,

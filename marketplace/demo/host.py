@@ -11,6 +11,7 @@ from pathlib import Path
 from marketplace.demo.fleet import host_dir
 
 AGENT = (sys.executable, "-m", "nodes.agent")
+MEASURE_SECONDS = 900
 
 
 def environment_of(data_dir: Path, name: str) -> dict[str, str]:
@@ -23,6 +24,18 @@ def environment_of(data_dir: Path, name: str) -> dict[str, str]:
         "FALLOW_RUNTIME": "process",
         "FALLOW_ALLOW_PROCESS_RUNTIME": "1",
     }
+
+
+def measure(data_dir: Path, name: str, card: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """The host's agent measures one of its cards, by UUID; raises subprocess.TimeoutExpired."""
+    return subprocess.run(
+        [*AGENT, "measure", "--quick", "--card", card, *options],
+        env=environment_of(data_dir, name),
+        capture_output=True,
+        text=True,
+        timeout=MEASURE_SECONDS,
+        check=False,
+    )
 
 
 def main(data_dir: Path, name: str) -> None:

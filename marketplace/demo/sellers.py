@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import django
 
-from marketplace.demo.fleet import HOSTS, CardKind, write_fleet
+from marketplace.demo.fleet import HOSTS, CardKind, cards_at, write_fleet
 from marketplace.demo.private import write_private
 
 if TYPE_CHECKING:
@@ -27,23 +27,27 @@ FIRST_MONEY_MICROS = 5_000_000_000  # enough for a card
 def make_sellers(data_dir: Path, people: dict[str, dict[str, str]], now: datetime) -> None:
     """Tokens go to DATA_DIR/enrolment.json; what is there already stays as it is."""
     file = data_dir / "enrolment.json"
-    if file.exists():
-        return
+    tokens: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     # Models can be imported only after django.setup().
     from marketplace.accounts.models import User  # noqa: PLC0415
 
     users = {key: User.objects.get(email=login["email"]) for key, login in people.items()}
     firms = {key: user.memberships.select_related("firm").get().firm for key, user in users.items()}
+    if not tokens:
+        _open_market(firms, users["operator"], now)
+    for host in HOSTS:
+        if host.name not in tokens:
+            write_fleet(data_dir, host, [(card, {}) for card in cards_at(data_dir, host)])
+            tokens[host.name] = _token(firms[host.seller], host.name, host.region, host.country, now)
+    write_private(file, tokens)
+
+
+def _open_market(firms: dict[str, Firm], operator: User, now: datetime) -> None:
     for key in ("buyer", "bot"):
-        _deposit(firms[key], users["operator"], now)
+        _deposit(firms[key], operator, now)
     for key in dict.fromkeys(host.seller for host in HOSTS):
         for kind in dict.fromkeys(card.slug for host in HOSTS if host.seller == key for card in host.cards):
             _list_pool(firms[key], kind, now)
-    for host in HOSTS:
-        write_fleet(data_dir, host, [{} for _ in host.cards])
-    write_private(
-        file, {host.name: _token(firms[host.seller], host.name, host.region, host.country, now) for host in HOSTS}
-    )
 
 
 def _deposit(firm: Firm, operator: User, now: datetime) -> None:

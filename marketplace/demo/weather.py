@@ -10,7 +10,7 @@ from pathlib import Path
 
 import django
 
-from marketplace.demo.fleet import HOSTS, CardKind, DemoHost, write_fleet
+from marketplace.demo.fleet import HOSTS, CardKind, PlacedCard, cards_at, write_fleet
 
 STEP_SECONDS = 3.0
 OWNER_CHANCE = 0.004  # per card and step that its owner comes back
@@ -29,11 +29,11 @@ class Weather:
     def step(self, at: float, leased: frozenset[str]) -> None:
         """Write every host's fleet for the time `at`, in seconds."""
         for host in HOSTS:
-            readings = [self._reading(host, index, at, leased) for index in range(len(host.cards))]
-            write_fleet(self.data_dir, host, readings)
+            cards = cards_at(self.data_dir, host)
+            write_fleet(self.data_dir, host, [(card, self._reading(card, at, leased)) for card in cards])
 
-    def _reading(self, host: DemoHost, index: int, at: float, leased: frozenset[str]) -> dict[str, object]:
-        name, kind = host.uuid(index), host.cards[index]
+    def _reading(self, card: PlacedCard, at: float, leased: frozenset[str]) -> dict[str, object]:
+        name, kind = card.uuid, card.kind
         if name in leased:
             return self._working(kind, at, share=0.85, memory=0.6)
         if self.owner_until.get(name, 0.0) < at and self.dice.random() < OWNER_CHANCE:
