@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def measure(data_dir: Path, name: str, card: str, *options: str) -> subprocess.C
     )
 
 
+def power_cycle(data_dir: Path, name: str) -> None:
+    """End the host's agent, which the demo starts again: a card is taken out of a machine that is off."""
+    os.kill(int(_pid_file(data_dir, name).read_text()), signal.SIGTERM)
+
+
+def _pid_file(data_dir: Path, name: str) -> Path:
+    return host_dir(data_dir, name) / "pid"
+
+
 def main(data_dir: Path, name: str) -> None:
     """The agent is the real one; its driver is scripted, and without an engine its leases are plain processes."""
     folder, environment = host_dir(data_dir, name), environment_of(data_dir, name)
@@ -49,6 +59,7 @@ def main(data_dir: Path, name: str) -> None:
             [*AGENT, "enrol", "--server", server, "--token", token, "--name", name], env=environment, check=True
         )
         enrolled.touch()
+    _pid_file(data_dir, name).write_text(str(os.getpid()))
     os.execve(AGENT[0], [*AGENT, "run"], environment)  # noqa: S606 - the same program, with our own arguments
 
 

@@ -19,10 +19,12 @@ from typing import Any
 
 from marketplace.demo.cards import Api
 from marketplace.demo.fleet import CardKind, home_of, move
-from marketplace.demo.host import measure
+from marketplace.demo.host import measure, power_cycle
 
 BUYERS_HOST = "wren-1"
 APPEAR_SECONDS = 60
+FLEET_SECONDS = 4  # until the scripted fleet is written anew
+RESTART_SECONDS = 20  # until the host's agent runs again and has sent what is in the machine now
 ON_ITS_WAY = {False: ("shipped", "received", "inspecting"), True: ("returning",)}
 
 
@@ -55,14 +57,14 @@ def pack(sale: str, api: Api, sellers: list[Api], *, back: bool, is_swapped: boo
 
 def deliver(parcel: Parcel, data_dir: Path, seller: Api, buyer: Api) -> str:
     """To the buyer, who measures it; the agent's own words."""
-    _take_out(parcel, data_dir, seller)
+    _take_out(parcel, data_dir, parcel.seller_host, seller)
     move(data_dir, parcel.in_the_box, parcel.kind, to=BUYERS_HOST)
     return _measured(parcel, data_dir, BUYERS_HOST, parcel.in_the_box, "buyer", buyer)
 
 
 def return_it(parcel: Parcel, data_dir: Path, seller: Api, buyer: Api) -> str:
     """Back to the seller, who measures the card that was sold."""
-    _take_out(parcel, data_dir, buyer)
+    _take_out(parcel, data_dir, BUYERS_HOST, buyer)
     move(data_dir, parcel.sold, parcel.kind, to=parcel.seller_host)
     return _measured(parcel, data_dir, parcel.seller_host, parcel.sold, "seller", seller)
 
@@ -93,11 +95,15 @@ def _hand_over(asked: argparse.Namespace) -> str:
     return carry(parcel, data_dir, apis[home_of(parcel.sold).seller], apis["buyer"])
 
 
-def _take_out(parcel: Parcel, data_dir: Path, holder: Api) -> None:
-    """A card that is still reported from where it was would be in two places, and its newcomer quarantined."""
-    move(data_dir, parcel.sold, parcel.kind, to="")
-    if not _in_time(lambda: parcel.sold not in _present(holder)):
-        raise Lost(f"the old host still reports {parcel.sold} after {APPEAR_SECONDS} s")
+def _take_out(parcel: Parcel, data_dir: Path, host: str, holder: Api) -> None:
+    """A card that its old host still names would be in two places, and its newcomer quarantined."""
+    for each in {parcel.sold, parcel.in_the_box}:
+        move(data_dir, each, parcel.kind, to="")
+    time.sleep(FLEET_SECONDS)
+    power_cycle(data_dir, host)
+    time.sleep(RESTART_SECONDS)
+    if not _in_time(lambda: parcel.in_the_box not in _present(holder)):
+        raise Lost(f"{host} still reports {parcel.in_the_box} after {APPEAR_SECONDS} s")
 
 
 def _measured(parcel: Parcel, data_dir: Path, host: str, card: str, role: str, owner: Api) -> str:
