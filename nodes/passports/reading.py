@@ -45,6 +45,14 @@ def numbers(value: Any, *path: str) -> list[int]:
     return [each for each in found if isinstance(each, int) and not isinstance(each, bool)]
 
 
+def texts(value: Any, *path: str) -> list[str]:
+    """The texts of the list at a path."""
+    found = part(value, *path[:-1]).get(path[-1])
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return []
+    return [each for each in found if isinstance(each, str)]
+
+
 def views_of(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What each independent source said of the card; a source that said nothing is not among them."""
     return {name: found for name in SOURCES if (found := part(body, "views", name))}
