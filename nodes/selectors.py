@@ -191,9 +191,13 @@ def cards_with_another_identity(card_ids: Collection[int]) -> set[int]:
 
 
 def is_blocked(card: Card) -> bool:
-    """Whether a card may not be sold: its identity changed, or its UUID is alive in two places."""
-    in_two_places = IdentityConflict.objects.filter(card=card, resolved_at=None).exists()
-    return in_two_places or bool(cards_with_another_identity([card.pk]))
+    """Whether a card may not be sold: its identity changed, or nobody believes the node that has it.
+
+    A conflict about its UUID blocks the newcomer alone. Anybody can name a UUID that he read in a passport, so the
+    card with the history goes on trading until an operator has ruled.
+    """
+    is_disbelieved = Node.objects.filter(cards=card, state=NodeState.QUARANTINED).exists()
+    return is_disbelieved or bool(cards_with_another_identity([card.pk]))
 
 
 def open_identity_changes() -> QuerySet[IdentityChange]:

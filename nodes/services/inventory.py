@@ -23,6 +23,7 @@ from nodes.services.transfers import arrives
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+GPU_UUID = re.compile(r"gpu-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TEXT_LENGTH_MAX = 200
 # The most that any host may say; far above what is sold, and small enough for a 32-bit integer of PostgreSQL.
 HOST_MOST = {"cpu_count": 2**16, "memory_mib": 2**30, "disk_free_gib": 2**30}
@@ -162,12 +163,17 @@ def _wrong_cards(cards: list[CardIdentity]) -> list[FieldError]:
     wrong = []
     for number, card in enumerate(cards):
         where = f"/inventory/cards/{number}"
-        if not UUID.fullmatch(card.uuid):
+        if not UUID.fullmatch(card.uuid) or _is_misspelt(card.uuid):
             wrong.append(FieldError(f"{where}/uuid", "invalid", "NVML's UUID, such as GPU-6f2c…"))
         wrong += _wrong_numbers(dataclasses.asdict(card), CARD_MOST, where)
     if len({card.uuid for card in cards}) < len(cards):
         wrong.append(FieldError("/inventory/cards", "repeated", "one card can't be there twice"))
     return wrong
+
+
+def _is_misspelt(uuid: str) -> bool:
+    """A slice's UUID, or a card's as NVML never writes it: another spelling would be another card without a past."""
+    return uuid[:4].lower() == "mig-" or (GPU_UUID.fullmatch(uuid) is not None and uuid != f"GPU-{uuid[4:].lower()}")
 
 
 def _wrong_numbers(said: Mapping[str, Any], most: Mapping[str, int], where: str) -> list[FieldError]:

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.accounts.services import create_user
-from marketplace.common.errors import Conflict, NotAllowed, NotFound
+from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
 from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict, Passport
 from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
-from nodes.selectors import answered_at_once, evidence_of, is_blocked
+from nodes.selectors import answered_at_once, cards_with_another_identity, evidence_of, is_blocked
 from nodes.services.availability import process_reports
 from nodes.services.identity import accept_identity_change
 from nodes.services.inventory import record_inventory
+from nodes.services.measuring import PASSPORTS_PER_DAY
 from nodes.services.passports import record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
 from nodes.states import ClaimKind, NodeState
@@ -137,7 +138,25 @@ def test_a_clone_is_a_conflict_even_where_the_card_is_expected(node):
     card = sold_to(buyers.firm)
     say(buyers, card_identity(UUID, **SEEN), now=NOON)
     assert IdentityConflict.objects.get().newcomer == buyers
-    assert is_blocked(card)
+    assert not is_blocked(card)
+
+
+def test_a_stranger_who_names_a_cards_uuid_takes_nobody_out_of_the_market(node):
+    Measurer(NOON, uuid=UUID)
+    card = Card.objects.get()
+    assert (card.node, IdentityConflict.objects.get().newcomer.state) == (node, NodeState.QUARANTINED)
+    assert not is_blocked(card)
+    assert cards_with_another_identity([card.pk]) == set()
+
+
+@pytest.mark.parametrize(
+    "uuid", ["MIG-6f2c0000-0000-4000-8000-000000000001", UUID.upper(), "gpu-6f2c0000-0000-4000-8000-000000000001"]
+)
+def test_a_slice_and_another_spelling_of_a_uuid_are_no_new_card(node, uuid):
+    with pytest.raises(Invalid) as caught:
+        say(node, card_identity(uuid, **SEEN))
+    assert caught.value.errors[0].pointer == "/inventory/cards/0/uuid"
+    assert Card.objects.count() == 1
 
 
 def test_nobody_else_takes_a_card_that_is_on_its_way(node):
@@ -189,3 +208,15 @@ def test_two_answers_one_after_the_other_prove_nothing():
         asked = NOON + timedelta(minutes=10 * number)
         take_answer(node=host.node, post=host.answer(host.challenge(asked)), now=asked + timedelta(minutes=3))
     assert not answered_at_once(evidence_of(IdentityConflict.objects.get()))
+
+
+@pytest.mark.django_db
+def test_a_newcomer_does_not_fill_the_evidence():
+    first = Measurer(NOON)
+    clone = Measurer(NOON, uuid=first.uuid)
+    for number in range(PASSPORTS_PER_DAY):
+        asked = NOON + timedelta(minutes=number)
+        take_answer(node=clone.node, post=clone.answer(clone.challenge(asked)), now=asked + timedelta(minutes=3))
+    post = clone.answer(clone.challenge(NOON))
+    with pytest.raises(TooMany):
+        take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))
