@@ -61,6 +61,9 @@ def _missing(body: Mapping[str, Any]) -> Iterator[Finding]:
     for name in VIEWS:
         if name not in views:
             yield Finding(Code.VIEW_MISSING, Severity.NOTE, {"view": name})
+    health = part(body, "health")
+    if "xids" in health and health["xids"] is None:
+        yield Finding(Code.VIEW_MISSING, Severity.NOTE, {"view": "kernel_log"})
 
 
 def _virtualised(body: Mapping[str, Any]) -> Iterator[Finding]:

@@ -169,6 +169,13 @@ def test_a_source_or_a_test_that_leaves_its_number_out_has_not_spoken(path):
     assert (tier(body), grade(body)) == ("declared", "FX")
 
 
+def test_a_log_that_nobody_could_read_is_no_proof_and_no_accusation():
+    body = changed(honest_body(), "health.xids", None)
+    (found,) = findings(row_of("rtx-4090"), body)
+    assert (found.code, found.severity, found.evidence) == (Code.VIEW_MISSING, Severity.NOTE, {"view": "kernel_log"})
+    assert grade(body) == "F1"
+
+
 def test_a_view_of_empty_words_and_tests_without_numbers_are_no_measurement():
     body = honest_body()
     for view in ("driver", "pci", "cuda"):
