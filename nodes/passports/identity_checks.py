@@ -18,6 +18,7 @@ VIRTUAL_NAMES = ("grid ", "vgpu", " mig ", "mig-")
 VBIOS_PREFIXES = {"Turing": {"90"}, "Ampere": {"92", "94"}, "Ada": {"95"}, "Hopper": {"96"}, "Blackwell": {"97", "98"}}
 # CUDA's total is below NVML's by what the driver keeps: a share, and some hundred MiB on the smallest card.
 CUDA_SHORTFALL_PERMILLE, CUDA_SHORTFALL_MIB = 50, 640
+CORES_PER_UNIT = (64, 128)  # Pascal to Blackwell; older cards are not in the catalogue
 EXACT = ("uuid", "pci_bus_id", "pci_device_id", "pci_subsystem_id", "compute_capability", "vbios")
 FIT_HIGHEST_PERMILLE, FIT_LOWEST_PERMILLE = 1005, 920
 SEEN_TOLERANCE_MIB = 64
@@ -27,6 +28,7 @@ def identity_findings(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Fi
     """Everything about who the card is."""
     yield from _simulated(body)
     yield from _disagreeing(body)
+    yield from _miscounted(body)
     yield from _missing(body)
     yield from _virtualised(body)
     yield from _mining(row, body)
@@ -53,6 +55,13 @@ def _disagreeing(body: Mapping[str, Any]) -> Iterator[Finding]:
     if nvml and cuda and not lowest <= cuda <= nvml * FIT_HIGHEST_PERMILLE // 1000:
         evidence = {"field": "memory_total_mib", "nvml": nvml, "cuda": cuda}
         yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, evidence)
+
+
+def _miscounted(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """NVML counts cores, CUDA multiprocessors: an architecture has 64 or 128 of the one to the other."""
+    cores, units = number(body, "views", "nvml", "cores"), number(body, "views", "cuda", "sm_count")
+    if cores and units and cores not in {units * each for each in CORES_PER_UNIT}:
+        yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, {"field": "cores", "nvml": cores, "cuda": units})
 
 
 def _missing(body: Mapping[str, Any]) -> Iterator[Finding]:
