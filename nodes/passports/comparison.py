@@ -12,17 +12,16 @@ from typing import Any
 
 from nodes.passports.findings import MEASURED, tier
 from nodes.passports.health_checks import FATAL_XIDS, is_right
-from nodes.passports.identity import HBM_CAPABILITIES
 from nodes.passports.identity_checks import CUDA_SHORTFALL_MIB, CUDA_SHORTFALL_PERMILLE
 from nodes.passports.reading import (
     SAME_MEMORY_MIB,
     flag,
-    memory_without_ecc,
     number,
     numbers,
     part,
     test_of,
     text,
+    whole_memory_mib,
 )
 
 IDENTITY = ("uuid", "pci_device_id", "pci_subsystem_id", "serial", "board_part_number", "compute_capability", "vbios")
@@ -89,19 +88,10 @@ def _driver_share(*totals: int) -> int:
 
 
 def _memory(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Difference]:
-    sold, came = _total(seller), _total(buyer)
+    sold, came = (whole_memory_mib(part(body, "views", "nvml")) for body in (seller, buyer))
     if sold is None or came is None or abs(sold - came) > SAME_MEMORY_MIB:
         yield Difference("memory_total_mib", sold, came, is_identity=True)
     yield from _more("memory_truth", seller, buyer, "tests", "memory_truth", "mismatched_pages")
-
-
-def _total(body: Mapping[str, Any]) -> int | None:
-    nvml = part(body, "views", "nvml")
-    total = number(nvml, "memory_total_mib")
-    if total is None:
-        return None
-    inline = text(nvml, "compute_capability") not in HBM_CAPABILITIES
-    return memory_without_ecc(total, ecc=flag(nvml, "ecc_enabled"), inline=inline)
 
 
 def _tests(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Difference]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodes.passports.reading import VIEWS, flag, number, part, test_of, text, views_of
+from nodes.passports.reading import (
+    SAME_MEMORY_MIB,
+    VIEWS,
+    flag,
+    number,
+    part,
+    test_of,
+    text,
+    views_of,
+    whole_memory_mib,
+)
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
@@ -28,6 +38,7 @@ def identity_findings(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Fi
     """Everything about who the card is."""
     yield from _simulated(body)
     yield from _disagreeing(body)
+    yield from _other_memory(body)
     yield from _miscounted(body)
     yield from _missing(body)
     yield from _virtualised(body)
@@ -55,6 +66,15 @@ def _disagreeing(body: Mapping[str, Any]) -> Iterator[Finding]:
     if nvml and cuda and not lowest <= cuda <= nvml * FIT_HIGHEST_PERMILLE // 1000:
         evidence = {"field": "memory_total_mib", "nvml": nvml, "cuda": cuda}
         yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, evidence)
+
+
+def _other_memory(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """A listing shows the memory of the inventory: what was measured must be that."""
+    measured, told = (part(body, "views", view) for view in ("nvml", "inventory"))
+    whole, listed = whole_memory_mib(measured), whole_memory_mib(told)
+    if whole and listed and abs(whole - listed) > SAME_MEMORY_MIB:
+        evidence = {view: number(each, "memory_total_mib") for view, each in (("nvml", measured), ("inventory", told))}
+        yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, {"field": "memory_total_mib"} | evidence)
 
 
 def _miscounted(body: Mapping[str, Any]) -> Iterator[Finding]:

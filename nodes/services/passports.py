@@ -56,6 +56,8 @@ from nodes.services.measuring import (
 from nodes.services.passport_history import instant, lease_history
 
 BODY_LENGTH_MAX = 64 * 1024
+INVENTORY = ("uuid", "name", "vbios", "compute_capability", "pci_device_id", "pci_subsystem_id", "memory_total_mib",
+             "ecc_enabled")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,7 @@ def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passpor
 
 def judge(card: Card, body: dict[str, Any]) -> Verdict:
     """Findings and grade of a body, against the catalogue's row and what the node's inventory says of the card."""
-    known = {name: card.identity[name] for name in ("uuid", "name", "vbios", "compute_capability", "pci_device_id",
-             "pci_subsystem_id") if card.identity.get(name)}  # fmt: skip
+    known = {name: card.identity[name] for name in INVENTORY if card.identity.get(name) is not None}
     found = findings(catalogue_row(card.gpu_model), body | {"views": {**part(body, "views"), "inventory": known}})
     if settings.SIMULATED_CARDS_COUNT:
         found = tuple(Finding(each.code, Severity.NOTE) if each.code is Code.SIMULATED else each for each in found)
@@ -307,9 +308,6 @@ def _record(passport: Passport, history: dict[str, Any]) -> dict[str, Any]:
 def _set_tier(card: Card, verdict: Verdict) -> None:
     """A card is measured when every test ran and none spoke against it; tests that only did not run change nothing."""
     if verdict.function_grade in {"F0", "F1", "F2"} and verdict.tier == MEASURED:
-        wanted = MEASURED
+        Card.objects.filter(pk=card.pk).exclude(tier="attested").update(tier=MEASURED)
     elif verdict.function_grade == "F3" or verdict.tier == MEASURED:
-        wanted = DECLARED
-    else:
-        return
-    Card.objects.filter(pk=card.pk).exclude(tier="attested").update(tier=wanted)
+        Card.objects.filter(pk=card.pk).update(tier=DECLARED)

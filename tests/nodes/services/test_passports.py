@@ -20,7 +20,7 @@ from marketplace.events.models import Event
 from marketplace.sales.models import Lab
 from nodes.agent.passport import BODY_PREFIX, ChallengeRequest, SignedChallenge
 from nodes.agent.protocol import CARD_FIELDS, Health
-from nodes.models import Card, Claim, Node, Passport
+from nodes.models import Card, Claim, IdentityChange, Node, Passport
 from nodes.passport_key import passport_key, passport_public_key, short_code
 from nodes.passports.verify import check_file, is_genuine, main
 from nodes.selectors import is_blocked, latest_passport
@@ -229,6 +229,47 @@ def test_what_the_inventory_says_is_one_of_the_views(host):
     passport = host.measure(NOON, ("views.nvml.pci_subsystem_id", "1462:5110"), ("views.pci.pci_subsystem_id", None))
     assert passport.findings[0]["code"] == "views_disagree"
     assert passport.findings[0]["evidence"]["inventory"] == "1043:889a"
+
+
+@pytest.mark.parametrize("listed_mib", [49140, 12282])
+def test_the_memory_that_is_for_sale_is_the_memory_that_was_measured(host, listed_mib):
+    """A listing shows the inventory's memory, the buyer's card is compared with the passport's."""
+    host.report(NOON, memory_total_mib=listed_mib)
+    passport = host.measure(NOON)
+    found = {each["code"]: each["evidence"] for each in passport.findings}
+    assert found["views_disagree"] == {"field": "memory_total_mib", "nvml": 24564, "inventory": listed_mib}
+    assert (passport.function_grade, Card.objects.get().tier) == ("FX", "declared")
+
+
+def test_ecc_that_was_switched_since_the_inventory_is_no_lie(settings):
+    host = Measurer(NOON, slug="rtx-a6000")
+    a6000 = {"name": "NVIDIA RTX A6000", "pci_device_id": "10de:2230", "compute_capability": "8.6"}
+    host.report(NOON, memory_total_mib=49140, ecc_enabled=False, **a6000)
+    changes = [("views.nvml.memory_total_mib", 46068), ("views.nvml.ecc_enabled", True),
+               ("views.cuda.memory_total_mib", 45700), ("tests.memory_truth.covered_mib", 43000)]  # fmt: skip
+    assert "views_disagree" not in {each["code"] for each in host.measure(NOON, *changes).findings}
+
+
+def test_a_passport_from_before_a_card_changed_sells_it_no_more(host):
+    card = Card.objects.get()
+    before = host.measure(NOON, role="seller")
+    assert latest_passport(card, role="seller", now=SOON) == before
+    host.report(SOON, vbios="95.02.18.00.77")
+    IdentityChange.objects.update(accepted_at=SOON)
+    assert latest_passport(card, role="seller", now=SOON) is None
+    assert latest_passport(card, now=SOON) == before
+    after = host.measure(SOON + timedelta(minutes=9), ("views.nvml.vbios", "95.02.18.00.77"),
+                         ("views.driver.vbios", "95.02.18.00.77"))  # fmt: skip
+    assert after.function_grade == "F1"
+    assert latest_passport(card, role="seller", now=SOON) == after
+
+
+def test_a_fault_takes_the_tier_of_a_card_that_was_attested_too(host):
+    Card.objects.update(tier="attested")
+    host.measure(NOON)
+    assert Card.objects.get().tier == "attested"
+    host.measure(NOON, ("tests.soak.xids", [79]))
+    assert Card.objects.get().tier == "declared"
 
 
 def test_a_fault_takes_the_tier_away_and_tests_that_did_not_run_do_not(host):
