@@ -88,9 +88,14 @@ def uuids_in_order(node: Node) -> list[str]:
 
 
 def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> None:
-    model, found = recognise(identity)
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("firm", "gpu_model")
+        .filter(uuid=identity.uuid)
+        .first()
+    )
+    model, found = recognise(_with_known_id(identity, card))
     columns = _columns(identity, place, found) | {"gpu_model": model, "node": node, "firm": node.firm}
-    card = Card.objects.select_for_update(no_key=True).select_related("firm").filter(uuid=identity.uuid).first()
     if card is None:
         card = Card.objects.create(uuid=identity.uuid, first_seen_at=now, **columns)
         CardState.objects.create(card=card, since_at=now, reasons=["no_report_yet"])
@@ -99,10 +104,16 @@ def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) ->
         )
     elif card.node_id == node.pk or _may_move(card, node, now) or arrives(card, node, now):
         _move_away(card, node, now)
-        columns["identity"] = note_identity(card=card, node=node, identity=identity, now=now)
+        columns["identity"] = note_identity(card=card, node=node, identity=identity, model=model, now=now)
         Card.objects.filter(pk=card.pk).update(**columns)
     else:
         _quarantine_newcomer(card, node, now)
+
+
+def _with_known_id(identity: CardIdentity, card: Card | None) -> CardIdentity:
+    """A call that failed, or an id that is hidden, makes no other model of a card."""
+    known = card.identity.get("pci_device_id") if card else None
+    return dataclasses.replace(identity, pci_device_id=identity.pci_device_id or known)
 
 
 def _columns(identity: CardIdentity, place: int, found: Recognition) -> dict[str, Any]:

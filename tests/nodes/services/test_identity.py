@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.accounts.services import create_user
+from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
 from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict, Passport
@@ -71,9 +72,31 @@ def test_every_change_is_an_event_and_the_grave_ones_block(node, name, value, bl
     card = Card.objects.get()
     event = Event.objects.get(type="card.identity_changed")
     assert (event.firm_id, event.subject) == (node.firm_id, card.public_id)
-    assert set(event.data["changes"]) == {name}
+    assert set(event.data["changes"]) - {"model"} == {name}
     assert is_blocked(card) is blocks
     assert card.tier == ("declared" if blocks else "measured")
+
+
+def test_a_card_does_not_become_another_model_by_hiding_its_id(node):
+    say(node, card_identity(UUID, **(SEEN | {"name": "NVIDIA GeForce RTX 3090", "pci_device_id": None})), now=LATER)
+    card = Card.objects.get()
+    assert (card.gpu_model.slug, is_blocked(card)) == ("rtx-4090", False)
+
+
+def test_what_makes_another_model_of_a_card_blocks_it(db):
+    node, _ = make_node()
+    say(node, card_identity(UUID, **(SEEN | {"pci_device_id": None})))
+    say(node, card_identity(UUID, **(SEEN | {"name": "NVIDIA GeForce RTX 3090", "pci_device_id": None})), now=LATER)
+    card = Card.objects.get()
+    assert IdentityChange.objects.get().changes["model"] == ["rtx-4090", "rtx-3090"]
+    assert (card.gpu_model.slug, is_blocked(card)) == ("rtx-3090", True)
+
+
+def test_a_catalogue_that_learned_a_card_blocks_nobody(node):
+    Card.objects.update(gpu_model=GpuModel.objects.get(slug="rtx-3090"))
+    say(node, card_identity(UUID, **SEEN), now=LATER)
+    assert Card.objects.get().gpu_model.slug == "rtx-4090"
+    assert not IdentityChange.objects.exists()
 
 
 def test_saying_the_same_or_less_is_no_change_and_nothing_is_forgotten(node):
