@@ -292,6 +292,7 @@ COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 PASSPORT_KEY = env_secret("PASSPORT_KEY")
 PASSPORT_DAYS = env_int("PASSPORT_DAYS", 14)
 PASSPORT_CHALLENGE_SECONDS = env_int("PASSPORT_CHALLENGE_SECONDS", 1800)  # the tests take twenty minutes
+PASSPORT_LABS = env("PASSPORT_LABS", "marketplace.sales.selectors:is_lab")  # `path:function` of a firm
 SIMULATED_CARDS_COUNT = env_bool("SIMULATED_CARDS_COUNT", False)  # in demonstrations alone: a simulator is no card
 REPORTS_URL = env("REPORTS_URL", PUBLIC_URL)
 RELAY_HOST = env("RELAY_HOST", "127.0.0.1")

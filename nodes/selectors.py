@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
-from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Prefetch, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
@@ -35,7 +35,7 @@ from nodes.models import (
 )
 from nodes.passports.findings import MEASURED
 from nodes.passports.rows import CatalogueRow
-from nodes.states import Availability, ClaimKind, NodeState, Seen, Wanted
+from nodes.states import Availability, ClaimKind, NodeState, PassportRole, Seen, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
 
@@ -191,9 +191,13 @@ def cards_with_another_identity(card_ids: Collection[int]) -> set[int]:
 
 
 def is_blocked(card: Card) -> bool:
-    """Whether a card may not be sold: its identity changed, or its UUID is alive in two places."""
-    in_two_places = IdentityConflict.objects.filter(card=card, resolved_at=None).exists()
-    return in_two_places or bool(cards_with_another_identity([card.pk]))
+    """Whether a card may not be sold: its identity changed, or nobody believes the node that has it.
+
+    A conflict about its UUID blocks the newcomer alone. Anybody can name a UUID that he read in a passport, so the
+    card with the history goes on trading until an operator has ruled.
+    """
+    is_disbelieved = Node.objects.filter(cards=card, state=NodeState.QUARANTINED).exists()
+    return is_disbelieved or bool(cards_with_another_identity([card.pk]))
 
 
 def open_identity_changes() -> QuerySet[IdentityChange]:
@@ -205,10 +209,17 @@ def open_identity_changes() -> QuerySet[IdentityChange]:
 def latest_passport(
     card: Card, *, role: str | None = None, subject: str | None = None, now: datetime
 ) -> Passport | None:
-    """The newest passport of a card that has not expired, of one role or for one sale where that is asked for."""
+    """The newest passport of a card that has not expired, of one role or for one sale where that is asked for.
+
+    A seller's is good only while the card is what it was: of one that changed since, another must be measured.
+    """
     found = Passport.objects.filter(card=card, expires_at__gt=now)
     if role is not None:
         found = found.filter(role=role)
+    if role == PassportRole.SELLER:
+        changes = IdentityChange.objects.filter(card=card, is_blocking=True)
+        if changed_at := changes.aggregate(at=Max("seen_at"))["at"]:
+            found = found.filter(measured_at__gte=changed_at)
     if subject is not None:
         found = found.filter(subject=subject)
     return found.select_related("card__gpu_model", "node", "firm").order_by("-seq").first()

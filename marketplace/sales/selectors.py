@@ -118,6 +118,11 @@ def owes_credits(firm_ids: Collection[int]) -> set[int]:
     return set(owing.values_list("seller_id", flat=True))
 
 
+def is_lab(firm: Firm) -> bool:
+    """Whether an operator made this firm a lab that works."""
+    return Lab.objects.filter(firm=firm, is_active=True).exists()
+
+
 def lab_for(*, buyer_id: int, seller_id: int, country: str) -> Lab | None:
     """An active lab that is on nobody's side; one in that country first."""
     labs = list(Lab.objects.filter(is_active=True).exclude(firm__in=[buyer_id, seller_id]).order_by("firm_id"))

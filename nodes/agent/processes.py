@@ -21,21 +21,12 @@ class OwnerProcesses:
 
     def count(self, handle: object, is_lease_pid: IsLeasePid, codes: set[int]) -> tuple[int | None, int | None]:
         """Processes of the owner and of leases; (None, None) when the card does not list its processes."""
-        pids = self._pids(handle, codes)
+        pids = pids_on(handle, codes)
         if pids is None:
             return None, None
         lease = {pid for pid in pids if is_lease_pid(pid)}
         owner = {pid for pid in pids - lease if not self._is_ignored(pid)}
         return len(owner), len(lease)
-
-    def _pids(self, handle: object, codes: set[int]) -> set[int] | None:
-        compute = attempt(Signal("nvmlDeviceGetComputeRunningProcesses", handle), codes)
-        if compute is None:
-            return None
-        mps = attempt(Signal("nvmlDeviceGetMPSComputeRunningProcesses", handle), codes) or []
-        graphics = attempt(Signal("nvmlDeviceGetGraphicsRunningProcesses", handle), codes) or []
-        large = [each for each in graphics if (each.usedGpuMemory or 0) >= GRAPHICS_MIB_MIN * MIB]
-        return {each.pid for each in [*compute, *mps, *large]}
 
     def _is_ignored(self, pid: int) -> bool:
         if not self._ignored:
@@ -44,6 +35,17 @@ class OwnerProcesses:
             return os.stat(f"/proc/{pid}").st_uid in self._ignored
         except OSError:
             return False  # it ended, or is in another PID namespace: then it counts
+
+
+def pids_on(handle: object, codes: set[int] | None = None) -> set[int] | None:
+    """The processes that compute on a card or draw much; None when the card does not list them."""
+    compute = attempt(Signal("nvmlDeviceGetComputeRunningProcesses", handle), codes)
+    if compute is None:
+        return None
+    mps = attempt(Signal("nvmlDeviceGetMPSComputeRunningProcesses", handle), codes) or []
+    graphics = attempt(Signal("nvmlDeviceGetGraphicsRunningProcesses", handle), codes) or []
+    large = [each for each in graphics if (each.usedGpuMemory or 0) >= GRAPHICS_MIB_MIN * MIB]
+    return {each.pid for each in [*compute, *mps, *large]}
 
 
 def _uid(name: str) -> int | None:

@@ -7,11 +7,26 @@ from typing import Any
 
 from nodes.passports.health_checks import health_findings
 from nodes.passports.identity_checks import identity_findings
-from nodes.passports.reading import VIEWS, number, test_of, views_of
+from nodes.passports.reading import number, part, test_of, text
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
-REQUIRED_TESTS = ("memory_truth", "copy_bandwidth", "gemm", "pcie_link", "soak")
+# What a source or a test must at least say: an object of other words has not spoken.
+WORDS_OF_VIEWS = {
+    "nvml": ("uuid", "name", "pci_device_id"),
+    "driver": ("uuid",),
+    "pci": ("pci_device_id",),
+    "cuda": ("uuid", "compute_capability"),
+}
+NUMBERS_OF_VIEWS = {"nvml": ("memory_total_mib",), "cuda": ("memory_total_mib",)}
+NUMBERS_OF_TESTS = {
+    "memory_truth": ("covered_mib", "mismatched_pages"),
+    "copy_bandwidth": ("device_mb_s",),
+    "gemm": ("gflops", "side"),
+    "pcie_link": (),  # a card without PCIe has no width to tell
+    "soak": ("elapsed_ms", "wrong_results"),
+}
+REQUIRED_TESTS = tuple(NUMBERS_OF_TESTS)
 SOAK_MS_MIN = 50_000  # less heats no card
 COVERED_PERCENT_MIN = 80  # of the memory; what a driver and a display keep is less than the rest
 DECLARED, MEASURED = "declared", "measured"
@@ -29,12 +44,24 @@ def findings(row: CatalogueRow, passport: Mapping[str, Any]) -> tuple[Finding, .
 
 def tier(passport: Mapping[str, Any]) -> str:
     """`measured` when every view spoke, every timed test ran and the memory was covered; else only a declaration."""
-    complete = set(VIEWS) <= set(views_of(passport)) and all(test_of(passport, name) for name in REQUIRED_TESTS)
+    complete = _all_spoke(part(passport, "views")) and all(
+        test_of(passport, test) and _has_numbers(test_of(passport, test), names)
+        for test, names in NUMBERS_OF_TESTS.items()
+    )
     is_warm = (number(test_of(passport, "soak"), "elapsed_ms") or 0) >= SOAK_MS_MIN
     covered = number(test_of(passport, "memory_truth"), "covered_mib") or 0
     total = number(passport, "views", "nvml", "memory_total_mib") or 0
     is_covered = 0 < total * COVERED_PERCENT_MIN <= covered * 100
     return MEASURED if complete and is_warm and is_covered else DECLARED
+
+
+def _all_spoke(views: Mapping[str, Any]) -> bool:
+    words = all(text(views, view, name) for view, names in WORDS_OF_VIEWS.items() for name in names)
+    return words and all(_has_numbers(part(views, view), names) for view, names in NUMBERS_OF_VIEWS.items())
+
+
+def _has_numbers(said: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return all(number(said, name) is not None for name in names)
 
 
 def function_grade(findings: Iterable[Finding], passport: Mapping[str, Any]) -> str:

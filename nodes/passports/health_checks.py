@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nodes.agent.passport import is_right_product
-from nodes.passports.reading import flag, number, numbers, part, test_of, text
+from nodes.passports.reading import flag, number, numbers, part, test_of, text, texts
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
@@ -83,7 +83,7 @@ def _copies(row: CatalogueRow, test: Mapping[str, Any]) -> Iterator[Finding]:
 def _products(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Finding]:
     test = test_of(body, "gemm")
     measured, expected = number(test, "gflops"), row.fp16_dense_gflops
-    if test and not _is_right(body, test):
+    if test and not is_right(body):
         yield Finding(Code.WRONG_RESULT, Severity.DISQUALIFYING, {"by": "gemm"})
     if measured is None or not expected:
         return
@@ -96,8 +96,9 @@ def _products(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Code.COMPUTE_SLOW, Severity.FAULT, evidence)
 
 
-def _is_right(body: Mapping[str, Any], test: Mapping[str, Any]) -> bool:
+def is_right(body: Mapping[str, Any]) -> bool:
     """The entries of the product that were shown, computed again from the nonce."""
+    test = test_of(body, "gemm")
     nonce, digest, side = text(body, "nonce"), text(test, "product_sha256"), number(test, "side")
     if nonce is None or digest is None or side is None or not HEX64.fullmatch(nonce):
         return False
@@ -117,12 +118,12 @@ def _link(body: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _heat(test: Mapping[str, Any]) -> Iterator[Finding]:
-    reasons = test.get("reasons")
-    hot = sorted(HEAT_REASONS.intersection(reasons if isinstance(reasons, list) and _are_texts(reasons) else ()))
+    reasons = texts(test, "reasons")
+    hot = sorted(HEAT_REASONS.intersection(reasons))
     early, late = number(test, "clock_early_mhz"), number(test, "clock_late_mhz")
     sags = bool(
         early and late and late * 1000 < early * STEADY_PERMILLE_MIN and early - late > STEADY_CLOCK_MHZ_DROP
-        and "sw_power_cap" not in (reasons or ())
+        and "sw_power_cap" not in reasons
     )  # fmt: skip
     if hot or sags:
         evidence = {
@@ -134,7 +135,3 @@ def _heat(test: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Code.THERMAL, Severity.LIMIT, evidence)
     if wrong := number(test, "wrong_results"):
         yield Finding(Code.WRONG_RESULT, Severity.FAULT, {"by": "soak", "count": wrong})
-
-
-def _are_texts(values: Sequence[Any]) -> bool:
-    return all(isinstance(each, str) for each in values)

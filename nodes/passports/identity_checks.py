@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodes.passports.reading import VIEWS, flag, number, part, test_of, text, views_of
+from nodes.passports.reading import (
+    SAME_MEMORY_MIB,
+    VIEWS,
+    flag,
+    number,
+    part,
+    test_of,
+    text,
+    views_of,
+    whole_memory_mib,
+)
 from nodes.passports.rows import CatalogueRow
 from nodes.passports.severity import Code, Finding, Severity
 
@@ -18,6 +28,7 @@ VIRTUAL_NAMES = ("grid ", "vgpu", " mig ", "mig-")
 VBIOS_PREFIXES = {"Turing": {"90"}, "Ampere": {"92", "94"}, "Ada": {"95"}, "Hopper": {"96"}, "Blackwell": {"97", "98"}}
 # CUDA's total is below NVML's by what the driver keeps: a share, and some hundred MiB on the smallest card.
 CUDA_SHORTFALL_PERMILLE, CUDA_SHORTFALL_MIB = 50, 640
+CORES_PER_UNIT = (64, 128)  # Pascal to Blackwell; older cards are not in the catalogue
 EXACT = ("uuid", "pci_bus_id", "pci_device_id", "pci_subsystem_id", "compute_capability", "vbios")
 FIT_HIGHEST_PERMILLE, FIT_LOWEST_PERMILLE = 1005, 920
 SEEN_TOLERANCE_MIB = 64
@@ -27,6 +38,8 @@ def identity_findings(row: CatalogueRow, body: Mapping[str, Any]) -> Iterator[Fi
     """Everything about who the card is."""
     yield from _simulated(body)
     yield from _disagreeing(body)
+    yield from _other_memory(body)
+    yield from _miscounted(body)
     yield from _missing(body)
     yield from _virtualised(body)
     yield from _mining(row, body)
@@ -55,12 +68,31 @@ def _disagreeing(body: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, evidence)
 
 
+def _other_memory(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """A listing shows the memory of the inventory: what was measured must be that."""
+    measured, told = (part(body, "views", view) for view in ("nvml", "inventory"))
+    whole, listed = whole_memory_mib(measured), whole_memory_mib(told)
+    if whole and listed and abs(whole - listed) > SAME_MEMORY_MIB:
+        evidence = {view: number(each, "memory_total_mib") for view, each in (("nvml", measured), ("inventory", told))}
+        yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, {"field": "memory_total_mib"} | evidence)
+
+
+def _miscounted(body: Mapping[str, Any]) -> Iterator[Finding]:
+    """NVML counts cores, CUDA multiprocessors: an architecture has 64 or 128 of the one to the other."""
+    cores, units = number(body, "views", "nvml", "cores"), number(body, "views", "cuda", "sm_count")
+    if cores and units and cores not in {units * each for each in CORES_PER_UNIT}:
+        yield Finding(Code.VIEWS_DISAGREE, Severity.DISQUALIFYING, {"field": "cores", "nvml": cores, "cuda": units})
+
+
 def _missing(body: Mapping[str, Any]) -> Iterator[Finding]:
     """What is missing proves nothing against the card, and nothing for it: such a passport is only declared."""
     views = views_of(body)
     for name in VIEWS:
         if name not in views:
             yield Finding(Code.VIEW_MISSING, Severity.NOTE, {"view": name})
+    health = part(body, "health")
+    if "xids" in health and health["xids"] is None:
+        yield Finding(Code.VIEW_MISSING, Severity.NOTE, {"view": "kernel_log"})
 
 
 def _virtualised(body: Mapping[str, Any]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ VIEWS = ("nvml", "driver", "pci", "cuda")
 # The market adds what the node's inventory says, where it knows the card already.
 SOURCES = (*VIEWS, "inventory")
 ECC_SHARE = 16  # ECC on GDDR6 takes a sixteenth of the memory
+HBM_CAPABILITIES = frozenset({"8.0", "9.0", "10.0"})  # ECC has its own cells there and takes no memory
 SAME_MEMORY_MIB = 64
 
 
@@ -45,6 +46,14 @@ def numbers(value: Any, *path: str) -> list[int]:
     return [each for each in found if isinstance(each, int) and not isinstance(each, bool)]
 
 
+def texts(value: Any, *path: str) -> list[str]:
+    """The texts of the list at a path."""
+    found = part(value, *path[:-1]).get(path[-1])
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return []
+    return [each for each in found if isinstance(each, str)]
+
+
 def views_of(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What each independent source said of the card; a source that said nothing is not among them."""
     return {name: found for name in SOURCES if (found := part(body, "views", name))}
@@ -56,6 +65,10 @@ def test_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return {} if "skipped" in found else found
 
 
-def memory_without_ecc(total_mib: int, *, ecc: bool | None, inline: bool) -> int:
-    """What the total would be with ECC off, so that a switch is not taken for another card."""
-    return total_mib * ECC_SHARE // (ECC_SHARE - 1) if ecc and inline else total_mib
+def whole_memory_mib(identity: Mapping[str, Any]) -> int | None:
+    """A total as it is with ECC off, so that a switch is not taken for another card; None when there is none."""
+    total = number(identity, "memory_total_mib")
+    if not total:
+        return None
+    is_inline = text(identity, "compute_capability") not in HBM_CAPABILITIES
+    return total * ECC_SHARE // (ECC_SHARE - 1) if flag(identity, "ecc_enabled") and is_inline else total

@@ -147,6 +147,37 @@ def _lines(checks: Sequence[Check]) -> Iterator[str]:
         yield f"{words[each.is_good]} {each.name}: {each.detail}"
 
 
+def _said(record: Mapping[str, Any]) -> str:
+    """What the market signed, so that nobody has to read the file with another program."""
+    name, grade, tier = (text(record, key) or "?" for key in ("name", "function_grade", "tier"))
+    memory = number(record, "memory_mib")
+    return (
+        f"{name}, {'?' if memory is None else memory} MiB, grade {grade}, {tier} as {text(record, 'role') or '?'} "
+        f"on {text(record, 'measured_at') or '?'}, card {text(record, 'card_code') or '?'}, "
+        f"passport {text(record, 'passport') or '?'}"
+    )
+
+
+def _plain(line: str) -> str:
+    """A file may hold what a terminal obeys, or no terminal can show."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
+
+
+def _read(path: Path) -> Any:
+    """The file's JSON; ValueError for what is none or says a name twice: two readers could read two things."""
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except RecursionError as error:
+        raise ValueError("nested too deep for a passport") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice in one object")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0: genuine; 1: not; 2: a wrong command line or file."""
     parser = argparse.ArgumentParser(prog="python -m nodes.passports.verify", description="Check a card's passport.")
@@ -154,15 +185,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", required=True, help="the market's public key, base64, from /api/v1/passports/key/")
     options = parser.parse_args(argv)
     try:
-        file = json.loads(options.file.read_bytes())
+        file = _read(options.file)
         key = base64.b64decode(options.key, validate=True)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{_plain(str(error))}\n")
         return 2
-    checks = check_file(file if isinstance(file, dict) else {}, key, now=datetime.now(UTC))
+    file = file if isinstance(file, dict) else {}
+    checks = check_file(file, key, now=datetime.now(UTC))
     genuine = is_genuine(checks)
     verdict = "genuine: signed by node and market" if genuine else "NOT genuine"
-    sys.stdout.write("\n".join([*_lines(checks), verdict, ""]))
+    lines = [*_lines(checks), *([_said(part(file, "record"))] if genuine else []), verdict]
+    sys.stdout.write("".join(f"{_plain(line)}\n" for line in lines))
     return 0 if genuine else 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from marketplace.accounts.models import User
+from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, NotAllowed
 from marketplace.events.services import record_event
 from nodes.agent.protocol import CardIdentity
@@ -16,11 +17,19 @@ from nodes.models import Card, IdentityChange, Node
 from nodes.passports.findings import DECLARED
 from nodes.passports.identity import identity_changes, is_blocking, remembered
 
+RECOGNISED_BY = ("name", "pci_device_id", "memory_total_mib")
 
-def note_identity(*, card: Card, node: Node, identity: CardIdentity, now: datetime) -> dict[str, Any]:
-    """What to keep as the card's identity; a change is written down, told, and blocks the card when it is grave."""
+
+def note_identity(*, card: Card, node: Node, identity: CardIdentity, model: GpuModel, now: datetime) -> dict[str, Any]:
+    """What to keep as the card's identity; a change is written down, told, and blocks the card when it is grave.
+
+    `model` is what the card is recognised as now: another one is grave, unless only the catalogue has changed.
+    """
     said = dataclasses.asdict(identity)
-    if changes := identity_changes(card.identity, said):
+    changes = identity_changes(card.identity, said)
+    if model.pk != card.gpu_model_id and any(said[name] != card.identity.get(name) for name in RECOGNISED_BY):
+        changes["model"] = [card.gpu_model.slug, model.slug]
+    if changes:
         is_grave = is_blocking(changes)
         IdentityChange.objects.create(card=card, node=node, changes=changes, is_blocking=is_grave, seen_at=now)
         if is_grave:

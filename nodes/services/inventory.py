@@ -23,6 +23,7 @@ from nodes.services.transfers import arrives
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+GPU_UUID = re.compile(r"gpu-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 TEXT_LENGTH_MAX = 200
 # The most that any host may say; far above what is sold, and small enough for a 32-bit integer of PostgreSQL.
 HOST_MOST = {"cpu_count": 2**16, "memory_mib": 2**30, "disk_free_gib": 2**30}
@@ -87,9 +88,14 @@ def uuids_in_order(node: Node) -> list[str]:
 
 
 def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> None:
-    model, found = recognise(identity)
+    card = (
+        Card.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("firm", "gpu_model")
+        .filter(uuid=identity.uuid)
+        .first()
+    )
+    model, found = recognise(_with_known_id(identity, card))
     columns = _columns(identity, place, found) | {"gpu_model": model, "node": node, "firm": node.firm}
-    card = Card.objects.select_for_update(no_key=True).select_related("firm").filter(uuid=identity.uuid).first()
     if card is None:
         card = Card.objects.create(uuid=identity.uuid, first_seen_at=now, **columns)
         CardState.objects.create(card=card, since_at=now, reasons=["no_report_yet"])
@@ -98,10 +104,16 @@ def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) ->
         )
     elif card.node_id == node.pk or _may_move(card, node, now) or arrives(card, node, now):
         _move_away(card, node, now)
-        columns["identity"] = note_identity(card=card, node=node, identity=identity, now=now)
+        columns["identity"] = note_identity(card=card, node=node, identity=identity, model=model, now=now)
         Card.objects.filter(pk=card.pk).update(**columns)
     else:
         _quarantine_newcomer(card, node, now)
+
+
+def _with_known_id(identity: CardIdentity, card: Card | None) -> CardIdentity:
+    """A call that failed, or an id that is hidden, makes no other model of a card."""
+    known = card.identity.get("pci_device_id") if card else None
+    return dataclasses.replace(identity, pci_device_id=identity.pci_device_id or known)
 
 
 def _columns(identity: CardIdentity, place: int, found: Recognition) -> dict[str, Any]:
@@ -162,12 +174,17 @@ def _wrong_cards(cards: list[CardIdentity]) -> list[FieldError]:
     wrong = []
     for number, card in enumerate(cards):
         where = f"/inventory/cards/{number}"
-        if not UUID.fullmatch(card.uuid):
+        if not UUID.fullmatch(card.uuid) or _is_misspelt(card.uuid):
             wrong.append(FieldError(f"{where}/uuid", "invalid", "NVML's UUID, such as GPU-6f2c…"))
         wrong += _wrong_numbers(dataclasses.asdict(card), CARD_MOST, where)
     if len({card.uuid for card in cards}) < len(cards):
         wrong.append(FieldError("/inventory/cards", "repeated", "one card can't be there twice"))
     return wrong
+
+
+def _is_misspelt(uuid: str) -> bool:
+    """A slice's UUID, or a card's as NVML never writes it: another spelling would be another card without a past."""
+    return uuid[:4].lower() == "mig-" or (GPU_UUID.fullmatch(uuid) is not None and uuid != f"GPU-{uuid[4:].lower()}")
 
 
 def _wrong_numbers(said: Mapping[str, Any], most: Mapping[str, int], where: str) -> list[FieldError]:

@@ -13,14 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from marketplace.common.errors import Conflict, Invalid, NotFound, Unprocessable
+from marketplace.common.errors import Conflict, Invalid, Unprocessable
 from marketplace.events.services import record_event
 from nodes.agent.passport import (
     BODY_PREFIX,
     CHALLENGE_PREFIX,
     RECORD_PREFIX,
     RECORD_SCHEMA,
-    ROLES,
     SCHEMA,
     CanonicalError,
     Challenge,
@@ -31,7 +30,7 @@ from nodes.agent.passport import (
     parse_canonical,
 )
 from nodes.agent.protocol import ProtocolError, decode, encode
-from nodes.models import Card, Claim, ConflictEvidence, IdentityConflict, Node, Passport
+from nodes.models import Card, ConflictEvidence, IdentityConflict, Node, Passport
 from nodes.passport_key import is_ours, is_signed_by, market_signature, short_code
 from nodes.passports.findings import (
     DECLARED,
@@ -46,11 +45,19 @@ from nodes.passports.findings import (
 )
 from nodes.passports.reading import number, part, test_of, text
 from nodes.selectors import catalogue_row
+from nodes.services.measuring import (
+    card_named,
+    check_free,
+    check_pace_of_evidence,
+    check_pace_of_passports,
+    check_place,
+    check_request,
+)
 from nodes.services.passport_history import instant, lease_history
-from nodes.states import ClaimKind
 
 BODY_LENGTH_MAX = 64 * 1024
-SUBJECT_LENGTH_MAX = 32
+INVENTORY = ("uuid", "name", "vbios", "compute_capability", "pci_device_id", "pci_subsystem_id", "memory_total_mib",
+             "ecc_enabled")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,15 @@ class Verdict:
 def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> SignedChallenge:
     """What the node must answer; nothing is stored, because the market knows its own signature again.
 
-    Raises NotFound for a card that is not this node's, Conflict while it is leased.
+    Raises NotFound for a card that is not this node's, NotAllowed `not_a_lab`, Conflict `card_leased` or
+    `node_quarantined`, TooMany for a card that was measured too often.
     """
-    if request.role not in ROLES or len(request.subject) > SUBJECT_LENGTH_MAX or not request.subject.isprintable():
-        raise Invalid(f"a role is {', '.join(ROLES)}, a subject has at most {SUBJECT_LENGTH_MAX} characters")
-    card = Card.objects.filter(uuid=request.uuid[:64]).first()
-    if card is None or (card.node_id != node.pk and _conflict(card, node) is None):
-        raise NotFound("this card is not in the node's inventory")
-    if card.node_id == node.pk and Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__contains=now).exists():
-        raise Conflict("this card is leased: measure it when the lease has ended", code="card_leased")
+    check_request(node, request)
+    card = card_named(request.uuid)
+    if card is None or _conflict(card, node) is None:
+        card = check_place(card, node)
+        check_free(card, now, now)
+        check_pace_of_passports(card, now)
     last = Passport.objects.filter(card=card).order_by("-seq").first()
     challenge = Challenge(
         node=node.public_id,
@@ -117,6 +124,7 @@ def take_answer(*, node: Node, post: PassportPost, now: datetime) -> Passport | 
         raise Conflict("this challenge was answered before", code="passport_replayed")
     _check_time(challenge, now)
     _check_pace(body, challenge, now)
+    check_pace_of_evidence(conflict, node)
     return _add_evidence(conflict, node, challenge, post, judge(card, body), now)
 
 
@@ -124,8 +132,9 @@ def take_answer(*, node: Node, post: PassportPost, now: datetime) -> Passport | 
 def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passport:
     """Write a passport into its card's chain, countersigned.
 
-    Raises Unprocessable `passport_forged` or `passport_too_fast`, Conflict `passport_replayed`, `passport_expired` or
-    `passport_out_of_order`, Invalid `bad_passport`, NotFound for a card that is no longer this node's.
+    Raises Unprocessable `passport_forged` or `passport_too_fast`, Conflict `passport_replayed`, `passport_expired`,
+    `passport_out_of_order`, `card_leased` or `node_quarantined`, Invalid `bad_passport`, NotFound for a card that is
+    no longer this node's.
     """
     challenge = _our_challenge(node, post.challenge)
     body = _signed_body(node, post, challenge)
@@ -135,10 +144,10 @@ def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passpor
         .filter(uuid=challenge.uuid)
         .first()
     )
-    if card is None or card.node_id != node.pk:
-        raise NotFound("this card is not in the node's inventory")
+    card = check_place(card, node)
     last = Passport.objects.filter(card=card).order_by("-seq").first()
     _check_turn(challenge, last, now)
+    check_free(card, datetime.fromisoformat(challenge.issued_at), now)
     _check_pace(body, challenge, now)
     verdict = judge(card, body)
     passport = _written(node, card, challenge, post, verdict, lease_history(card, last, now=now), now)
@@ -155,8 +164,7 @@ def record_passport(*, node: Node, post: PassportPost, now: datetime) -> Passpor
 
 def judge(card: Card, body: dict[str, Any]) -> Verdict:
     """Findings and grade of a body, against the catalogue's row and what the node's inventory says of the card."""
-    known = {name: card.identity[name] for name in ("uuid", "name", "vbios", "compute_capability", "pci_device_id",
-             "pci_subsystem_id") if card.identity.get(name)}  # fmt: skip
+    known = {name: card.identity[name] for name in INVENTORY if card.identity.get(name) is not None}
     found = findings(catalogue_row(card.gpu_model), body | {"views": {**part(body, "views"), "inventory": known}})
     if settings.SIMULATED_CARDS_COUNT:
         found = tuple(Finding(each.code, Severity.NOTE) if each.code is Code.SIMULATED else each for each in found)
@@ -300,9 +308,6 @@ def _record(passport: Passport, history: dict[str, Any]) -> dict[str, Any]:
 def _set_tier(card: Card, verdict: Verdict) -> None:
     """A card is measured when every test ran and none spoke against it; tests that only did not run change nothing."""
     if verdict.function_grade in {"F0", "F1", "F2"} and verdict.tier == MEASURED:
-        wanted = MEASURED
+        Card.objects.filter(pk=card.pk).exclude(tier="attested").update(tier=MEASURED)
     elif verdict.function_grade == "F3" or verdict.tier == MEASURED:
-        wanted = DECLARED
-    else:
-        return
-    Card.objects.filter(pk=card.pk).exclude(tier="attested").update(tier=wanted)
+        Card.objects.filter(pk=card.pk).update(tier=DECLARED)

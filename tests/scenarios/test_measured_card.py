@@ -10,9 +10,11 @@ import pytest
 from marketplace.common import clock
 from nodes.agent import simulator
 from nodes.agent.__main__ import main
-from nodes.models import Card, Passport
+from nodes.models import Card, Node, Passport
 from nodes.services.enrolment import create_enrolment_token
+from nodes.services.inventory import record_inventory
 from tests.factories import api_of, make_firm
+from tests.nodes.builders import card_identity, make_inventory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,8 +41,8 @@ def host(firm, live_server, tmp_path, monkeypatch, settings):
     now = clock.now()
     _, token = create_enrolment_token(firm=firm, name="t", uses=1, expires_at=now + timedelta(hours=1), now=now)
 
-    def call(*arguments, **card):
-        fleet = {"cards": [CARD | card]}
+    def call(*arguments, others=(), **card):
+        fleet = {"cards": [CARD | card, *(CARD | other for other in others)]}
         (tmp_path / "fleet.json").write_text(json.dumps(fleet))
         return main(arguments)
 
@@ -70,7 +72,24 @@ def test_a_spoof_is_told_to_its_owner(host, capsys):
 
 def test_a_card_at_work_and_a_card_that_is_not_there_are_left_alone(host, capsys):
     assert host("measure", processes=[{"pid": 7, "mib": 400}]) == 1
+    assert host("measure", processes=[{"pid": 7, "kind": "G", "mib": 4000}]) == 1
     assert host("measure", "--card", "GPU-0") == 1
     said = capsys.readouterr().err
     assert "is at work" in said and "has no card GPU-0" in said
     assert not Passport.objects.exists()
+
+
+def test_one_card_that_can_not_be_measured_stops_no_other(host, firm, live_server, capsys):
+    second = {"uuid": "GPU-00000000-0000-4000-8000-000000000002"}
+    node = Node.objects.get()
+    record_inventory(
+        node_public_id=node.public_id,
+        inventory=make_inventory(*(card_identity(uuid) for uuid in (Card.objects.get().uuid, second["uuid"]))),
+        now=clock.now(),
+    )
+    assert host("measure", "--quick", processes=[{"pid": 7, "mib": 400}], others=[second]) == 1
+    said = capsys.readouterr()
+    assert "is at work" in said.err and f"{second['uuid']}: pas_" in said.out
+    assert Passport.objects.get().card.uuid == second["uuid"]
+    assert host("measure", "--quick", "--sale", "x" * 40, others=[second]) == 1
+    assert capsys.readouterr().err.count("the server answered 400") == 2

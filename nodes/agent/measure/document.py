@@ -15,9 +15,10 @@ import pynvml
 from nacl.signing import SigningKey
 
 from nodes.agent.measure.cuda import Cuda, CudaCard, CudaError, Numbers
+from nodes.agent.measure.kernel_log import kernel_xids
 from nodes.agent.measure.probe import Probe
 from nodes.agent.measure.suite import TESTS, Suite
-from nodes.agent.measure.views import driver_view, host_facts, kernel_xids, nvml_view, pci_view
+from nodes.agent.measure.views import driver_view, host_facts, nvml_view, pci_view
 from nodes.agent.nvml_calls import Signal, attempt, text
 from nodes.agent.passport import BODY_PREFIX, SCHEMA, Challenge, PassportPost, SignedChallenge, canonical
 from nodes.agent.protocol import decode
@@ -97,12 +98,18 @@ def _tested(
             raise CudaError(bench.why_not)
         card: CudaCard = bench.cuda.open(uuid)
     except CudaError as error:
-        return None, {name: {"skipped": str(error)[:200]} for name in TESTS}
+        return None, _skipped(error)
     try:
-        suite = Suite(card, probe, pci, nonce, bench.is_quick, bench.say)
-        return card.facts(), suite.run()
+        facts = card.facts()
+        return facts, Suite(card, probe, pci, nonce, bench.is_quick, bench.say).run()
+    except CudaError as error:
+        return None, _skipped(error)
     finally:
         card.close()
+
+
+def _skipped(why: CudaError) -> dict[str, Numbers]:
+    return {name: {"skipped": str(why)[:200]} for name in TESTS}
 
 
 def _software(bench: Bench) -> dict[str, Any]:

@@ -21,7 +21,7 @@ CHUNK_BYTES, CHUNK_BYTES_MIN = 1024 * MIB, 64 * MIB
 COVER_PERCENT = 96
 COPY_BYTES, HOST_COPY_BYTES, COPIES, HOST_COPIES = 2048 * MIB, 256 * MIB, 40, 16
 SIDE = 8192
-PRODUCT_SECONDS = 3.0
+PRODUCT_SECONDS, BATCH_SECONDS = 3.0, 0.25
 SM_COUNT, BUS_BITS, MAJOR, MINOR = 16, 37, 75, 76
 NOTHING = 2**64 - 1
 
@@ -52,11 +52,17 @@ class RealCard:
 
     def __init__(self, cuda: LibCuda, device: int, uuid: str) -> None:
         self._cuda, self._device, self._uuid = cuda, device, uuid
-        cuda("cuCtxSetCurrent", cuda.handle("cuDevicePrimaryCtxRetain", device))
-        module = cuda.handle("cuModuleLoadData", PTX.encode())
-        self._kernels = {
-            name: cuda.handle("cuModuleGetFunction", module, name.encode()) for name in ("fill", "check", "digest")
-        }
+        context = cuda.handle("cuDevicePrimaryCtxRetain", device)
+        try:
+            cuda("cuCtxSetCurrent", context)
+            module = cuda.handle("cuModuleLoadData", PTX.encode())
+            self._kernels = {
+                name: cuda.handle("cuModuleGetFunction", module, name.encode()) for name in ("fill", "check", "digest")
+            }
+        except CudaError:
+            cuda.tried("cuDevicePrimaryCtxRelease_v2", device)
+            raise
+        self._batch = 1
         self._blas: CuBlas | None = None
         self._buffers: list[int] = []
         self._matrices: tuple[int, int, int] | None = None
@@ -134,6 +140,7 @@ class RealCard:
             self._cuda("cuMemcpyHtoD_v2", address, (ctypes.c_char * size).from_buffer(halves), size)
         once = self._multiplied(blas, 3) / 3
         repeats = max(10, int(PRODUCT_SECONDS / once))
+        self._batch = max(1, int(BATCH_SECONDS / once))
         seconds = self._multiplied(blas, repeats, during)
         result = ctypes.create_string_buffer(size)
         self._cuda("cuMemcpyDtoH_v2", result, c, size)
@@ -156,7 +163,7 @@ class RealCard:
             return 0
         wrong = 0
         while time.monotonic() < until:
-            self._multiplied(self._blas, 50)
+            self._multiplied(self._blas, self._batch)
             digest = self._digest_of(self._matrices[2], 2 * SIDE * SIDE)
             self._first_digest = digest if self._first_digest is None else self._first_digest
             wrong += digest != self._first_digest

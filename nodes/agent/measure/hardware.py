@@ -16,6 +16,7 @@ class Hardware:
     """The keys of a scripted card's `hardware`. None or empty: as NVML says. `hidden` are views that say nothing."""
 
     # what other calls of NVML say
+    cores: int | None = None
     ecc: int | None = None
     ecc_default: int | None = None
     virtualisation: int = 0
@@ -39,6 +40,7 @@ class Hardware:
     cuda_name: str = ""
     cuda_uuid: str = ""
     compute_capability: str = ""
+    sm_count: int | None = None
     cuda_memory_mib: int | None = None
     cells_mib: int | None = None  # memory that is really there; what lies above wraps
     bad_pages: int = 0
@@ -68,6 +70,7 @@ def hardware_of(card: ScriptedCard) -> Hardware:
 
 # A function of NVML of one number: what it reads, None for not supported.
 NVML_NUMBERS: dict[str, Callable[[ScriptedCard], int | None]] = {
+    "NumGpuCores": lambda card: hardware_of(card).cores,
     "DefaultEccMode": lambda card: hardware_of(card).ecc_default,
     "VirtualizationMode": lambda card: hardware_of(card).virtualisation,
     "PcieReplayCounter": lambda card: hardware_of(card).replays,

@@ -8,6 +8,7 @@ from typing import Any
 import pynvml
 
 from nodes.agent.nvml_calls import Signal, attempt
+from nodes.agent.processes import pids_on
 
 REASONS = {
     pynvml.nvmlClocksEventReasonSwPowerCap: "sw_power_cap",
@@ -53,6 +54,10 @@ class Probe:
             link_generation=self._ask("CurrPcieLinkGeneration"),
             replays=self._ask("PcieReplayCounter"),
         )
+
+    def users(self) -> set[int]:
+        """The processes that work on the card; empty where it does not list them."""
+        return pids_on(self._handle) or set()
 
     def counters(self, name: str) -> dict[str, Any]:
         """ECC errors since ever, retired pages and remapped rows. Zeros of a GeForce mean nothing and are not kept."""

@@ -110,6 +110,7 @@ class SimulatedCard:
             "pci_bus_id": bus_of(card.pci_bus),
             "compute_capability": hardware.compute_capability or card.compute_capability,
             "memory_total_mib": max(card.memory_total_mib - DRIVER_SHARE_MIB, 0) if total is None else total,
+            "sm_count": hardware.sm_count,
         }
 
     def memory_truth(self, nonce: bytes, *, patterns: int) -> Numbers:

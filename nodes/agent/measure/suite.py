@@ -16,6 +16,10 @@ EARLY_SECONDS = 120  # warm by then; the clock that it holds from here on is com
 PATTERNS, PATTERNS_QUICK = 3, 1
 
 
+class Disturbed(CudaError):
+    """Somebody else came to the card: the tests end, and leave it to him."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """One card with what the tests need."""
@@ -32,6 +36,7 @@ class Suite:
         """Every test's numbers by its name."""
         found: dict[str, Numbers] = {}
         link: list[Reading] = []
+        ours = self.probe.users()  # by the driver's numbers, which in a container are not this process's own
         steps: dict[str, Callable[[], Numbers]] = {
             "memory_truth": lambda: self.card.memory_truth(
                 self.nonce, patterns=PATTERNS_QUICK if self.is_quick else PATTERNS
@@ -39,20 +44,25 @@ class Suite:
             "copy_bandwidth": lambda: self._copies(link),
             "gemm": self._product,
             "pcie_link": lambda: self._link(link),
-            "soak": self._soak,
+            "soak": lambda: self._soak(ours),
         }
         for name, step in steps.items():
             self.say(f"{name} …")
-            found[name] = self._timed(step)
+            found[name] = self._timed(step, ours)
         return found
 
-    def _timed(self, step: Callable[[], Numbers]) -> Numbers:
+    def _timed(self, step: Callable[[], Numbers], ours: set[int]) -> Numbers:
         begun = self.clock()
         try:
+            self._check_alone(ours)
             numbers = step()
         except CudaError as error:
             return {"skipped": str(error)[:200]}
         return {"elapsed_ms": round((self.clock() - begun) * 1000)} | numbers
+
+    def _check_alone(self, ours: set[int]) -> None:
+        if self.probe.users() - ours:
+            raise Disturbed("somebody began to use the card")
 
     def _copies(self, link: list[Reading]) -> Numbers:
         link.append(self.probe.read())
@@ -78,14 +88,16 @@ class Suite:
             "replays": grown,
         } | {name: self.slot.get(name) for name in ("width_card", "width_slot", "generation_card", "generation_slot")}
 
-    def _soak(self) -> Numbers:
+    def _soak(self, ours: set[int]) -> Numbers:
+        """A reading a second; on a card that is slow for its work fewer, so that it takes no longer."""
         seconds = SOAK_SECONDS_QUICK if self.is_quick else SOAK_SECONDS
-        early_at = min(EARLY_SECONDS, seconds // 3)
         readings: list[Reading] = []
-        wrong = 0
-        for _ in range(seconds):
+        wrong, begun = 0, self.clock()
+        while len(readings) < seconds and self.clock() - begun < seconds:
             wrong += self.card.work(1.0)
+            self._check_alone(ours)
             readings.append(self.probe.read())
+        early_at = min(EARLY_SECONDS * len(readings) // seconds, len(readings) // 3)
         reasons = sorted({reason for each in readings for reason in each.reasons})
         numbers = {
             "seconds": seconds,

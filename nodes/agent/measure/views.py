@@ -105,14 +105,6 @@ def host_facts(root: Path) -> dict[str, Any]:
     }
 
 
-def kernel_xids(root: Path, bus: str | None) -> list[int]:
-    """Xids of the card in the kernel's log, as far as it may be read."""
-    log = _read(root / "var/log/kern.log")[-1_000_000:]
-    found = re.findall(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)", log)
-    short = str(bus).rpartition(".")[0]
-    return sorted({int(xid) for where, xid in found if where.lower().startswith(short)})[:50]
-
-
 def _pair(config: bytes, at: int) -> str:
     vendor, device = (int.from_bytes(config[place : place + 2], "little") for place in (at, at + 2))
     return f"{vendor:04x}:{device:04x}"

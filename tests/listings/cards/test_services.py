@@ -16,7 +16,7 @@ from listings.cards.services import (
     take_cards,
 )
 from marketplace.common.errors import Conflict, Invalid, NotFound
-from nodes.models import Card, IdentityConflict
+from nodes.models import Card, IdentityChange, IdentityConflict
 from tests.cards import USD, draft, list_for_sale, measure, photo
 from tests.factories import NOON, make_firm
 from tests.hosts import Host
@@ -93,9 +93,14 @@ def test_a_card_that_is_not_what_it_says_is_never_listed(host, code):
 
 def test_a_blocked_card_is_refused(host):
     measure(host.cards[0], now=NOON)
+    change = IdentityChange.objects.create(
+        card=host.cards[0], node=host.cards[0].node, changes={"serial": ["1", "2"]}, is_blocking=True, seen_at=NOON
+    )
+    assert refused(draft(host.cards[:1], now=NOON)).code == "card_blocked"
+    IdentityChange.objects.filter(pk=change.pk).update(accepted_at=NOON)
     newcomer = Host(make_firm(), NOON, count=0)
     IdentityConflict.objects.create(card=host.cards[0], newcomer=newcomer.node, seen_at=NOON)
-    assert refused(draft(host.cards[:1], now=NOON)).code == "card_blocked"
+    list_for_sale(host.cards[:1], now=NOON)  # a stranger who names its UUID blocks nobody's card
 
 
 def test_a_card_is_for_sale_in_one_listing_only_whoever_lists_it(host):

@@ -15,12 +15,11 @@ from marketplace.sales.models import CardBid, Sale
 from marketplace.sales.selectors import escrows_needed
 from marketplace.sales.services.bidding import Take, buy_once, cancel_bid, change_bid, expire_bids, quote
 from marketplace.sales.services.matching import match_cards
-from nodes.models import Card, Claim, IdentityConflict
+from nodes.models import Card, Claim, IdentityChange
 from nodes.services.claims import take_claims
 from nodes.states import ClaimKind
 from tests.cards import USD, bid, buy, list_for_sale, measure
 from tests.factories import NOON, fund, make_firm
-from tests.hosts import Host
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(hours=1)
@@ -151,7 +150,9 @@ def test_a_leased_card_ships_after_its_last_lease_and_not_at_all_when_that_is_to
 def test_what_became_unsellable_since_it_was_listed_is_not_sold(deal):
     one, two, three = deal.host.cards
     listing = list_for_sale(deal.host.cards, now=NOON)
-    IdentityConflict.objects.create(card=one, newcomer=Host(make_firm(), NOON, count=0).node, seen_at=NOON)
+    IdentityChange.objects.create(
+        card=one, node=one.node, changes={"serial": ["1", "2"]}, is_blocking=True, seen_at=NOON
+    )
     Card.objects.filter(pk=two.pk).update(firm=make_firm())
     measure(three, now=NOON, findings=[{"code": "virtualised", "severity": "disqualifying"}])
     with pytest.raises(Conflict):

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 
 from marketplace.accounts.roles import Role
+from marketplace.catalogue.models import GpuModel
 from marketplace.storefront.passports import FINDINGS
 from nodes.models import Card
 from nodes.passport_key import passport_key, short_code
@@ -61,6 +62,27 @@ def test_the_sheet_is_a_pdf_without_the_uuid(client, host):
         answer = client.get(url("passport-pdf", host.measure(NOON, change)))
         assert (answer.status_code, answer["Content-Type"]) == (200, "application/pdf")
         assert answer.content.startswith(b"%PDF-") and UUID.encode() not in answer.content
+
+
+@pytest.mark.parametrize("words", ["lang " * 2000, "x" * 10_000, "\u202e\x1b[2J" * 300, "Гарантия ☃ 保证 " * 50])
+def test_what_a_host_writes_of_a_test_is_no_advertisement(client, host, words):
+    skipped = {name: {"skipped": words} for name in ("memory_truth", "copy_bandwidth", "gemm", "pcie_link", "soak")}
+    passport = host.measure(NOON, ("tests", skipped))
+    shown = client.get(url("passport", passport)).content.decode()
+    assert words.strip() not in shown and "\x1b" not in shown and "\u202e" not in shown
+    assert "did not run" in shown
+    client.force_login(make_person(host.node.firm, Role.OWNER))
+    owners = client.get(url("passport", passport)).content.decode()
+    assert "did not run: " in owners and words.strip() not in owners and "\u202e" not in owners
+    sheet = client.get(url("passport-pdf", passport)).content
+    assert sheet.count(b"/Type /Page\n") == 1
+
+
+def test_a_long_name_in_another_script_fits_the_sheet(client, host):
+    passport = host.measure(NOON)
+    GpuModel.objects.filter(pk=passport.card.gpu_model_id).update(marketing_name="Графический процессор 显卡 " * 4)
+    answer = client.get(url("passport-pdf", passport))
+    assert answer.status_code == 200 and answer.content.count(b"/Type /Page\n") == 1
 
 
 def test_old_superseded_and_blocked_passports_say_so(client, host, frozen):

@@ -56,7 +56,56 @@ def test_what_has_no_canonical_form_is_refused(value):
         canonical(value)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"a":1,"a":2}', '{"a":1.0}', '{"a":NaN}', "[" * 2000, '{"a":"\\u0061"}'])
+def test_the_sample_of_rfc_8785_that_has_no_fractions():
+    said = json.loads(
+        r"""{"string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}"""
+    )
+    # Section 3.2.4, the two members that a passport may hold, byte by byte.
+    expected = (
+        "7b 22 6c 69 74 65 72 61 6c 73 22 3a 5b 6e 75 6c 6c 2c 74 72 75 65 2c 66 61 6c 73 65 5d 2c "
+        "22 73 74 72 69 6e 67 22 3a 22 e2 82 ac 24 5c 75 30 30 30 66 5c 6e 41 27 42 5c 22 5c 5c 5c 5c 5c 22 2f 22 7d"
+    )
+    assert canonical(said) == bytes.fromhex(expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (INTEGER_MAX, "9007199254740991"), (-INTEGER_MAX, "-9007199254740991"), (10**15, "1000000000000000")],
+)
+def test_whole_numbers_are_written_as_ecmascript_writes_them(number, text):
+    assert canonical({"a": number}) == f'{{"a":{text}}}'.encode()
+
+
+NOT_CANONICAL = [
+    "",
+    "{",
+    '{"a":1,"a":2}',
+    '{"a":{"b":1,"b":1}}',
+    '{"a":1.0}',
+    '{"a":NaN}',
+    '{"a":Infinity}',
+    '{"a":-0}',
+    '{"a":-0.0}',
+    '{"a":1e400}',
+    '{"a":1e2}',
+    '{"a":9007199254740992}',
+    '{"a":' + "9" * 5000 + "}",
+    '{"a":01}',
+    '{"a":"\\ud800"}',
+    '{"a":"\ud800"}',
+    '{"a":"\\/"}',
+    '{"a":"\\u000A"}',
+    '{"a":"\n"}',
+    '{"a":"\\u00e9"}',
+    '{"b":1,"a":1}',
+    '\ufeff{"a":1}',
+    '{"a":1}\n',
+    "[" * 2000,
+    '{"a":"\\u0061"}',
+]
+
+
+@pytest.mark.parametrize("text", NOT_CANONICAL)
 def test_what_is_not_canonical_is_refused(text):
     with pytest.raises(CanonicalError):
         parse_canonical(text)

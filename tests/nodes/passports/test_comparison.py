@@ -11,8 +11,9 @@ REMAPS = {"correctable": 0, "uncorrectable": 0, "pending": False, "failed": Fals
 
 
 def compared(path, value, slug="rtx-4090"):
-    buyer = changed(honest_body(slug, role="buyer"), path, value)
-    return {each.code: each.is_identity for each in differences(honest_body(slug), buyer)}
+    sold = changed(honest_body(slug), "views.cuda.sm_count", 128)
+    buyer = changed(sold | {"role": "buyer"}, path, value)
+    return {each.code: each.is_identity for each in differences(sold, buyer)}
 
 
 def test_the_same_card_on_another_host_has_no_difference():
@@ -39,6 +40,13 @@ def test_the_same_card_on_another_host_has_no_difference():
         ("views.nvml.memory_total_mib", 49140, "memory_total_mib"),
         ("views.nvml.memory_total_mib", None, "memory_total_mib"),
         ("tests.gemm.gflops", 400_000, "gemm"),
+        ("views.pci.pci_device_id", "10de:2685", "pci.pci_device_id"),
+        ("views.pci.pci_subsystem_id", "1462:5110", "pci.pci_subsystem_id"),
+        ("views.driver.uuid", "GPU-0", "driver.uuid"),
+        ("views.driver.vbios", "94.02.42.00.01", "driver.vbios"),
+        ("views.cuda.compute_capability", "8.6", "cuda.compute_capability"),
+        ("views.cuda.memory_total_mib", 12000, "cuda.memory_total_mib"),
+        ("views.cuda.sm_count", 114, "cuda.sm_count"),
     ],
 )
 def test_another_card_is_another_card(path, value, code):
@@ -53,6 +61,11 @@ def test_another_card_is_another_card(path, value, code):
         ("health.remapped_rows", REMAPS | {"uncorrectable": 1}, "remapped_rows_uncorrectable"),
         ("health.remapped_rows", REMAPS | {"failed": True}, "remap_failed"),
         ("health.xids", [79], "xid"),
+        ("health.retired_pages", 3, "retired_pages"),
+        ("health.ecc_uncorrected", 3, "ecc_uncorrected"),
+        ("tests.soak.wrong_results", 1, "soak"),
+        ("tests.gemm.samples", [0] * 16, "arithmetic"),
+        ("tests.copy_bandwidth.device_mb_s", 700_000, "copy_bandwidth"),
         ("tests.soak", {"skipped": "--quick"}, "not_measured"),
     ],
 )
@@ -68,3 +81,16 @@ def test_ecc_that_was_switched_between_the_two_is_no_other_card():
 
 def test_application_faults_of_the_buyers_own_are_not_the_cards():
     assert compared("health.xids", [13, 31]) == {}
+
+
+def test_faults_that_were_sold_as_such_are_no_difference():
+    sold = honest_body()
+    for path, value in (
+        ("health.retired_pages", 3),
+        ("health.ecc_uncorrected", 3),
+        ("health.xids", [79]),
+        ("tests.soak.wrong_results", 4),
+        ("tests.memory_truth.mismatched_pages", 2),
+    ):
+        sold = changed(sold, path, value)
+    assert differences(sold, sold | {"role": "buyer"}) == ()

@@ -143,6 +143,56 @@ def test_whatever_one_value_is_nothing_raises(path, value):
     assert function_grade(findings(row_of("rtx-4090"), body), body) in {"F0", "F1", "F2", "F3", "FX"}
 
 
+@given(JSON, st.sampled_from(["clock_late_mhz", "clock_early_mhz", "temperature_max_c"]), JSON)
+def test_whatever_two_values_of_a_soak_are_nothing_raises(reasons, name, value):
+    body = changed(changed(honest_body(), "tests.soak.reasons", reasons), "tests.soak.clock_late_mhz", 1000)
+    body = changed(body, f"tests.soak.{name}", value)
+    assert function_grade(findings(row_of("rtx-4090"), body), body) in {"F1", "F2", "FX"}
+
+
+UNSAID = [
+    "views.nvml.pci_device_id",
+    "views.driver.uuid",
+    "views.pci.pci_device_id",
+    "views.cuda.uuid",
+    "views.cuda.memory_total_mib",
+    "tests.memory_truth.mismatched_pages",
+    "tests.copy_bandwidth.device_mb_s",
+    "tests.gemm.gflops",
+    "tests.soak.wrong_results",
+]
+
+
+@pytest.mark.parametrize("path", UNSAID)
+def test_a_source_or_a_test_that_leaves_its_number_out_has_not_spoken(path):
+    body = changed(honest_body(), path, None)
+    assert (tier(body), grade(body)) == ("declared", "FX")
+
+
+def test_a_log_that_nobody_could_read_is_no_proof_and_no_accusation():
+    body = changed(honest_body(), "health.xids", None)
+    (found,) = findings(row_of("rtx-4090"), body)
+    assert (found.code, found.severity, found.evidence) == (Code.VIEW_MISSING, Severity.NOTE, {"view": "kernel_log"})
+    assert grade(body) == "F1"
+
+
+def test_a_view_of_empty_words_and_tests_without_numbers_are_no_measurement():
+    body = honest_body()
+    for view in ("driver", "pci", "cuda"):
+        body = changed(body, f"views.{view}", {"a": "b"})
+    assert tier(body) == "declared"
+    body = honest_body()
+    for test in set(body["tests"]) - {"pcie_link"}:
+        assert tier(changed(body, f"tests.{test}", {"a": 1})) == "declared"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("tests.gemm.gflops", -1), ("tests.copy_bandwidth.device_mb_s", 0), ("tests.gemm.gflops", 0)]
+)
+def test_a_rate_of_nothing_is_a_fault(path, value):
+    assert grade(changed(honest_body(), path, value)) == "F3"
+
+
 @given(st.lists(st.sampled_from(Severity)), st.booleans(), st.booleans())
 def test_the_grade_is_what_the_table_says(severities, is_measured, is_lab):
     body = honest_body(role="lab" if is_lab else "seller")

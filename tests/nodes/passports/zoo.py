@@ -26,6 +26,12 @@ from tests.nodes.passports.bodies import MODELS, row_from
 KEY = SigningKey(b"z" * 32)
 CHALLENGE = Challenge("node_zoo", "", "seller", "", "5a" * 32, 1, "", "", "")
 VBIOS = {"Turing": "90.04.0b.00.01", "Ada": "95.02.3c.00.01", "Hopper": "96.00.61.00.01", "Blackwell": "98.02.2e.00.01"}
+# Cores and multiprocessors as NVIDIA's data sheets give them: 64 or 128 to one, by architecture.
+CORES = {
+    "rtx-4090": (16384, 128), "rtx-4090-d": (14592, 114), "rtx-3090": (10496, 82), "rtx-2080-ti": (4352, 68),
+    "a100-pcie-80gb": (6912, 108), "h100-pcie-80gb": (14592, 114), "h100-sxm5-80gb": (16896, 132),
+    "rtx-a6000": (10752, 84),
+}  # fmt: skip
 HBM = ("HBM2", "HBM2e", "HBM3", "HBM3e")
 
 
@@ -68,6 +74,8 @@ def _factory_hardware(facts: ModelFacts, quirk: int, is_geforce: bool) -> dict[s
     return {
         "bandwidth_mb_s": (facts.memory_bandwidth_gb_s or 500) * (900 + quirk % 3 * 30),
         "gflops": 60_000 if rate is None else int(rate * (800 + quirk % 4 * 60)),
+        "cores": CORES.get(facts.slug, (None, None))[0],
+        "sm_count": CORES.get(facts.slug, (None, None))[1],
         "ecc": (1 if keeps_ecc_on else quirk % 2) if has_ecc else None,
         "ecc_default": (1 if keeps_ecc_on else 0) if has_ecc else None,
         "slot_width": (16, 8, 16, 4)[quirk % 4],
@@ -121,6 +129,15 @@ SPOOFS = [
     Spoof("a passthrough guest", "virtualised", hardware={"virtualisation": 1}),
     Spoof("a passthrough guest that hides the mode", "virtualised", hardware={"hypervisor": True}),
     Spoof("an SR-IOV function", "virtualised", model="rtx-a6000", hardware={"virtual_function": True}),
+    Spoof("a 4090 D whose NVML counts a 4090's cores", "views_disagree", hardware={"sm_count": 114}),
+    Spoof("a MIG slice's UUID", "virtualised", model="h100-pcie-80gb",
+          card={"uuid": "MIG-6f2c0000-0000-4000-8000-000000000001"}),
+    Spoof("a renamed card in every source but its id", "sku_relabelled", model="rtx-3090",
+          card={"pci_device": "10de:2684"}),
+    Spoof("a 3080 Ti flashed as 3090", "sku_relabelled", model="rtx-3090", card={"pci_device": "10de:2208"}),
+    Spoof("a chip that miscalculates when warm", "wrong_result", hardware={"soak_wrong": 2}),
+    Spoof("rows that wait to be remapped", "remap_pending", model="a100-pcie-80gb", card={"remap_pending": True}),
+    Spoof("an ECC counter that is not zero", "ecc_errors", model="a100-pcie-80gb", card={"ecc_uncorrected": 2}),
     Spoof("another UUID under /proc", "views_disagree", hardware={"driver_uuid": "GPU-0000"}),
     Spoof("another UUID in CUDA", "views_disagree", hardware={"cuda_uuid": "GPU-0000"}),
     Spoof("another name under /proc", "views_disagree", hardware={"driver_name": "NVIDIA GeForce RTX 3090"}),

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketplace.accounts.services import create_user
-from marketplace.common.errors import Conflict, NotAllowed, NotFound
+from marketplace.catalogue.models import GpuModel
+from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
 from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict, Passport
 from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
-from nodes.selectors import answered_at_once, evidence_of, is_blocked
+from nodes.selectors import answered_at_once, cards_with_another_identity, evidence_of, is_blocked
 from nodes.services.availability import process_reports
 from nodes.services.identity import accept_identity_change
 from nodes.services.inventory import record_inventory
+from nodes.services.measuring import PASSPORTS_PER_DAY
 from nodes.services.passports import record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
 from nodes.states import ClaimKind, NodeState
@@ -70,9 +72,31 @@ def test_every_change_is_an_event_and_the_grave_ones_block(node, name, value, bl
     card = Card.objects.get()
     event = Event.objects.get(type="card.identity_changed")
     assert (event.firm_id, event.subject) == (node.firm_id, card.public_id)
-    assert set(event.data["changes"]) == {name}
+    assert set(event.data["changes"]) - {"model"} == {name}
     assert is_blocked(card) is blocks
     assert card.tier == ("declared" if blocks else "measured")
+
+
+def test_a_card_does_not_become_another_model_by_hiding_its_id(node):
+    say(node, card_identity(UUID, **(SEEN | {"name": "NVIDIA GeForce RTX 3090", "pci_device_id": None})), now=LATER)
+    card = Card.objects.get()
+    assert (card.gpu_model.slug, is_blocked(card)) == ("rtx-4090", False)
+
+
+def test_what_makes_another_model_of_a_card_blocks_it(db):
+    node, _ = make_node()
+    say(node, card_identity(UUID, **(SEEN | {"pci_device_id": None})))
+    say(node, card_identity(UUID, **(SEEN | {"name": "NVIDIA GeForce RTX 3090", "pci_device_id": None})), now=LATER)
+    card = Card.objects.get()
+    assert IdentityChange.objects.get().changes["model"] == ["rtx-4090", "rtx-3090"]
+    assert (card.gpu_model.slug, is_blocked(card)) == ("rtx-3090", True)
+
+
+def test_a_catalogue_that_learned_a_card_blocks_nobody(node):
+    Card.objects.update(gpu_model=GpuModel.objects.get(slug="rtx-3090"))
+    say(node, card_identity(UUID, **SEEN), now=LATER)
+    assert Card.objects.get().gpu_model.slug == "rtx-4090"
+    assert not IdentityChange.objects.exists()
 
 
 def test_saying_the_same_or_less_is_no_change_and_nothing_is_forgotten(node):
@@ -137,7 +161,25 @@ def test_a_clone_is_a_conflict_even_where_the_card_is_expected(node):
     card = sold_to(buyers.firm)
     say(buyers, card_identity(UUID, **SEEN), now=NOON)
     assert IdentityConflict.objects.get().newcomer == buyers
-    assert is_blocked(card)
+    assert not is_blocked(card)
+
+
+def test_a_stranger_who_names_a_cards_uuid_takes_nobody_out_of_the_market(node):
+    Measurer(NOON, uuid=UUID)
+    card = Card.objects.get()
+    assert (card.node, IdentityConflict.objects.get().newcomer.state) == (node, NodeState.QUARANTINED)
+    assert not is_blocked(card)
+    assert cards_with_another_identity([card.pk]) == set()
+
+
+@pytest.mark.parametrize(
+    "uuid", ["MIG-6f2c0000-0000-4000-8000-000000000001", UUID.upper(), "gpu-6f2c0000-0000-4000-8000-000000000001"]
+)
+def test_a_slice_and_another_spelling_of_a_uuid_are_no_new_card(node, uuid):
+    with pytest.raises(Invalid) as caught:
+        say(node, card_identity(uuid, **SEEN))
+    assert caught.value.errors[0].pointer == "/inventory/cards/0/uuid"
+    assert Card.objects.count() == 1
 
 
 def test_nobody_else_takes_a_card_that_is_on_its_way(node):
@@ -189,3 +231,15 @@ def test_two_answers_one_after_the_other_prove_nothing():
         asked = NOON + timedelta(minutes=10 * number)
         take_answer(node=host.node, post=host.answer(host.challenge(asked)), now=asked + timedelta(minutes=3))
     assert not answered_at_once(evidence_of(IdentityConflict.objects.get()))
+
+
+@pytest.mark.django_db
+def test_a_newcomer_does_not_fill_the_evidence():
+    first = Measurer(NOON)
+    clone = Measurer(NOON, uuid=first.uuid)
+    for number in range(PASSPORTS_PER_DAY):
+        asked = NOON + timedelta(minutes=number)
+        take_answer(node=clone.node, post=clone.answer(clone.challenge(asked)), now=asked + timedelta(minutes=3))
+    post = clone.answer(clone.challenge(NOON))
+    with pytest.raises(TooMany):
+        take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))

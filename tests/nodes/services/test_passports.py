@@ -15,17 +15,19 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from nacl.signing import SigningKey
 
-from marketplace.common.errors import Conflict, DomainError, Invalid, NotFound
+from marketplace.common.errors import Conflict, DomainError, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
+from marketplace.sales.models import Lab
 from nodes.agent.passport import BODY_PREFIX, ChallengeRequest, SignedChallenge
 from nodes.agent.protocol import CARD_FIELDS, Health
-from nodes.models import Card, Claim, Passport
+from nodes.models import Card, Claim, IdentityChange, Node, Passport
 from nodes.passport_key import passport_key, passport_public_key, short_code
-from nodes.passports.verify import check_file, is_genuine
-from nodes.selectors import latest_passport
+from nodes.passports.verify import check_file, is_genuine, main
+from nodes.selectors import is_blocked, latest_passport
 from nodes.serializers import passport_file
+from nodes.services.measuring import PASSPORTS_PER_DAY
 from nodes.services.passports import issue_challenge, record_passport
-from nodes.states import ClaimKind
+from nodes.states import ClaimKind, NodeState
 from tests.factories import NOON
 from tests.nodes.builders import HEALTHY, heard
 from tests.nodes.passports.measuring import UUID, Measurer
@@ -150,6 +152,59 @@ def test_a_leased_card_is_not_measured(host):
         host.challenge(NOON)
 
 
+def test_no_renter_works_while_a_card_is_tested(host):
+    post = host.answer(host.challenge(NOON))
+    period = DateTimeTZRange(NOON + timedelta(minutes=1), NOON + timedelta(minutes=2))
+    Claim.objects.create(card=Card.objects.get(), period=period, kind=ClaimKind.LEASE, holder="lse_1")
+    assert refused(host, post) == "card_leased"
+
+
+def test_only_a_lab_measures_as_a_lab(host):
+    with pytest.raises(NotAllowed):
+        host.challenge(NOON, "lab")
+    lab = Lab.objects.create(firm=host.node.firm, country="DE", address="Halle 1")
+    assert host.measure(NOON, role="lab").function_grade == "F0"
+    lab.is_active = False
+    lab.save()
+    with pytest.raises(NotAllowed):
+        host.challenge(NOON, "lab")
+
+
+def test_a_card_that_was_taken_out_is_not_measured_where_it_was(host):
+    post = host.answer(host.challenge(NOON))
+    host.report(NOON, has_card=False)
+    assert Card.objects.get().node == host.node
+    assert refused(host, post) == "not_found"
+    with pytest.raises(NotFound):
+        host.challenge(NOON)
+
+
+def test_a_node_that_nobody_believes_gets_no_passport_and_its_cards_are_not_sold(host):
+    post = host.answer(host.challenge(NOON))
+    assert not is_blocked(Card.objects.get())
+    Node.objects.update(state=NodeState.QUARANTINED)
+    host.node.refresh_from_db()
+    assert refused(host, post) == "node_quarantined"
+    with pytest.raises(Conflict, match="quarantine"):
+        host.challenge(NOON)
+    assert is_blocked(Card.objects.get())
+
+
+@pytest.mark.parametrize("uuid", ["GPU-\0", "GPU-\ud800", "", "x" * 5000])
+def test_a_uuid_that_none_can_be_is_no_card(host, uuid):
+    host.uuid = uuid
+    with pytest.raises(NotFound):
+        host.challenge(NOON)
+
+
+def test_a_log_that_is_never_cut_is_not_filled_by_one_host(host):
+    for number in range(PASSPORTS_PER_DAY):
+        host.measure(NOON + timedelta(minutes=number))
+    with pytest.raises(TooMany):
+        host.challenge(NOON + timedelta(hours=2))
+    assert host.challenge(NOON + timedelta(days=2))
+
+
 def test_tests_can_not_have_taken_longer_than_the_nonce_was_out(host, settings):
     post = host.answer(host.challenge(NOON), ("tests.soak.elapsed_ms", 300_001))
     assert refused(host, post) == "passport_too_fast"
@@ -176,6 +231,47 @@ def test_what_the_inventory_says_is_one_of_the_views(host):
     assert passport.findings[0]["evidence"]["inventory"] == "1043:889a"
 
 
+@pytest.mark.parametrize("listed_mib", [49140, 12282])
+def test_the_memory_that_is_for_sale_is_the_memory_that_was_measured(host, listed_mib):
+    """A listing shows the inventory's memory, the buyer's card is compared with the passport's."""
+    host.report(NOON, memory_total_mib=listed_mib)
+    passport = host.measure(NOON)
+    found = {each["code"]: each["evidence"] for each in passport.findings}
+    assert found["views_disagree"] == {"field": "memory_total_mib", "nvml": 24564, "inventory": listed_mib}
+    assert (passport.function_grade, Card.objects.get().tier) == ("FX", "declared")
+
+
+def test_ecc_that_was_switched_since_the_inventory_is_no_lie(settings):
+    host = Measurer(NOON, slug="rtx-a6000")
+    a6000 = {"name": "NVIDIA RTX A6000", "pci_device_id": "10de:2230", "compute_capability": "8.6"}
+    host.report(NOON, memory_total_mib=49140, ecc_enabled=False, **a6000)
+    changes = [("views.nvml.memory_total_mib", 46068), ("views.nvml.ecc_enabled", True),
+               ("views.cuda.memory_total_mib", 45700), ("tests.memory_truth.covered_mib", 43000)]  # fmt: skip
+    assert "views_disagree" not in {each["code"] for each in host.measure(NOON, *changes).findings}
+
+
+def test_a_passport_from_before_a_card_changed_sells_it_no_more(host):
+    card = Card.objects.get()
+    before = host.measure(NOON, role="seller")
+    assert latest_passport(card, role="seller", now=SOON) == before
+    host.report(SOON, vbios="95.02.18.00.77")
+    IdentityChange.objects.update(accepted_at=SOON)
+    assert latest_passport(card, role="seller", now=SOON) is None
+    assert latest_passport(card, now=SOON) == before
+    after = host.measure(SOON + timedelta(minutes=9), ("views.nvml.vbios", "95.02.18.00.77"),
+                         ("views.driver.vbios", "95.02.18.00.77"))  # fmt: skip
+    assert after.function_grade == "F1"
+    assert latest_passport(card, role="seller", now=SOON) == after
+
+
+def test_a_fault_takes_the_tier_of_a_card_that_was_attested_too(host):
+    Card.objects.update(tier="attested")
+    host.measure(NOON)
+    assert Card.objects.get().tier == "attested"
+    host.measure(NOON, ("tests.soak.xids", [79]))
+    assert Card.objects.get().tier == "declared"
+
+
 def test_a_fault_takes_the_tier_away_and_tests_that_did_not_run_do_not(host):
     host.measure(NOON)
     host.measure(NOON, ("tests.gemm", {"skipped": "no CUDA"}))
@@ -186,7 +282,15 @@ def test_a_fault_takes_the_tier_away_and_tests_that_did_not_run_do_not(host):
 
 def test_nobody_changes_or_deletes_a_passport(host):
     host.measure(NOON)
-    for statement in ("UPDATE nodes_passport SET function_grade = 'F0'", "DELETE FROM nodes_passport"):
+    for statement in (
+        "UPDATE nodes_passport SET function_grade = 'F0'",
+        "UPDATE nodes_passport SET body = body",
+        "DELETE FROM nodes_passport",
+        "TRUNCATE nodes_passport CASCADE",
+        "UPDATE nodes_conflictevidence SET tier = 'measured'",
+        "DELETE FROM nodes_conflictevidence",
+        "TRUNCATE nodes_conflictevidence",
+    ):
         with pytest.raises((IntegrityError, ProgrammingError)), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
 
@@ -238,5 +342,45 @@ def test_anyone_can_check_it_offline(host, tmp_path):
 
     done = run(passport_public_key())
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "genuine: signed by node and market")
+    assert "GeForce RTX 4090, 24564 MiB, grade F1, measured as seller" in done.stdout
     assert run("AAAA").returncode == 1
     assert run("*").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"record": {"expires_at": "\\ud800"}}',
+        '{"record": {"seq": 1e400, "name": "\\ud800", "expires_at": "0001-01-01T00:00:00+14:00"}}',
+        '{"record": {}, "body": {"nonce": "\\ud800", "tests": {"gemm": {"product_sha256": "\\ud800", "side": 1}}}}',
+        "[" * 100_000,
+        '{"record":' * 50_000,
+        "[]",
+        "",
+        '{"record": ' + "9" * 5000 + "}",
+        "\x1b[2J",
+    ],
+)
+def test_no_file_breaks_the_offline_check(tmp_path, capsys, text):
+    file = tmp_path / "card.gpupass.json"
+    file.write_text(text)
+    assert main([str(file), "--key", passport_public_key()]) in {1, 2}
+    said = capsys.readouterr()
+    (said.out + said.err).encode()
+
+
+def test_a_file_that_says_a_thing_twice_is_not_believed(host, tmp_path, capsys):
+    whole = passport_file(host.measure(NOON), whole=True)
+    forged = json.dumps(whole).replace('"record":', '"record": {"function_grade": "F0"}, "record":', 1)
+    file = tmp_path / "card.gpupass.json"
+    file.write_text(forged)
+    assert json.loads(forged) == whole
+    assert main([str(file), "--key", passport_public_key()]) == 2
+    assert "twice" in capsys.readouterr().err
+
+
+def test_what_a_terminal_would_obey_is_not_printed(capsys, tmp_path):
+    file = tmp_path / "card.gpupass.json"
+    file.write_text(json.dumps({"record": {"expires_at": "\x1b[2J\x1b[32mgenuine", "name": "\x1b[2J"}}))
+    assert main([str(file), "--key", passport_public_key()]) == 1
+    assert "\x1b" not in capsys.readouterr().out

@@ -1,0 +1,72 @@
+"""Who may measure a card now, and as what."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.utils.module_loading import import_string
+
+from marketplace.accounts.models import Firm
+from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
+from nodes.agent.passport import ROLES, ChallengeRequest
+from nodes.models import Card, Claim, ConflictEvidence, IdentityConflict, Node, Passport
+from nodes.states import ClaimKind, NodeState
+
+LAB = "lab"
+SUBJECT_LENGTH_MAX = 32
+PASSPORTS_PER_DAY = 48  # of one card: the log is never cut, and a test of the whole card takes a third of an hour
+
+
+def check_request(node: Node, request: ChallengeRequest) -> None:
+    """Raises Invalid for a role or subject that there is not, NotAllowed where a firm that is no lab asks as one."""
+    if request.role not in ROLES or len(request.subject) > SUBJECT_LENGTH_MAX or not request.subject.isprintable():
+        raise Invalid(f"a role is {', '.join(ROLES)}, a subject has at most {SUBJECT_LENGTH_MAX} characters")
+    if request.role == LAB and not _is_lab(node.firm):
+        raise NotAllowed("only a firm that an operator made a lab measures as one", code="not_a_lab")
+
+
+def check_place(card: Card | None, node: Node) -> Card:
+    """The card, or NotFound where the node does not have it now, Conflict where nobody believes the node."""
+    if card is None or card.node_id != node.pk or card.uuid not in _reported(node):
+        raise NotFound("this card is not in the node's inventory")
+    if node.state == NodeState.QUARANTINED:
+        raise Conflict("this node is in quarantine: an operator must release it first", code="node_quarantined")
+    return card
+
+
+def check_free(card: Card, since: datetime, until: datetime) -> None:
+    """Raises Conflict where a lease falls into that time: its work and the tests would have disturbed each other."""
+    period = DateTimeTZRange(since, until, "[]")
+    if Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__overlap=period).exists():
+        raise Conflict("this card is leased: measure it when the lease has ended", code="card_leased")
+
+
+def check_pace_of_passports(card: Card, now: datetime) -> None:
+    """Raises TooMany for a card that was measured too often in a day."""
+    if Passport.objects.filter(card=card, recorded_at__gt=now - timedelta(days=1)).count() >= PASSPORTS_PER_DAY:
+        raise TooMany(f"a card gets at most {PASSPORTS_PER_DAY} passports a day")
+
+
+def check_pace_of_evidence(conflict: IdentityConflict, node: Node) -> None:
+    """Raises TooMany for a node that has said enough."""
+    if ConflictEvidence.objects.filter(conflict=conflict, node=node).count() >= PASSPORTS_PER_DAY:
+        raise TooMany(f"a conflict takes at most {PASSPORTS_PER_DAY} measurements of a node")
+
+
+def card_named(uuid: str) -> Card | None:
+    """The card of a UUID that anybody may have written."""
+    if not uuid.isascii() or not uuid.isprintable():
+        return None
+    return Card.objects.filter(uuid=uuid).first()
+
+
+def _reported(node: Node) -> set[str]:
+    return {each.get("uuid") for each in node.inventory.get("cards", [])}
+
+
+def _is_lab(firm: Firm) -> bool:
+    """Which firms are labs is known further up: `PASSPORT_LABS` names the function that says it."""
+    module, _, name = settings.PASSPORT_LABS.partition(":")
+    return bool(import_string(f"{module}.{name}")(firm))
