@@ -66,7 +66,6 @@ def moves_to(sale, firm, now):
     theirs = Host(firm, now, count=0)
     CardTransfer.objects.filter(holder=sale.public_id, to_firm=firm, ended_at=None).update(arrived_at=now)
     Card.objects.filter(pk=sale.card_id).update(firm=firm, node=theirs.node)
-    CardOrder.objects.create(node=theirs.node, since_at=now, uuids=[sale.card.uuid])
 
 
 # The buyer.
