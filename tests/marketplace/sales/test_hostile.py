@@ -288,6 +288,7 @@ def test_one_sale_that_can_not_end_does_not_stop_the_others_and_its_money_still_
         ship(each, now=NEXT)
     advance_sales(now=the(one).deadline_at)
     CardTransfer.objects.filter(holder=one.public_id).update(holder="sale_other")  # as no code of ours leaves it
+    Card.objects.filter(pk=one.card_id).update(firm=make_firm())
     advance_sales(now=the(one).deadline_at)
     assert {the(one).state, the(two).state} == {"refunded"}
     assert wallet(deal.bob) == 10_000 * USD

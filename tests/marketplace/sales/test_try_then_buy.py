@@ -123,3 +123,13 @@ def test_rent_counts_once_and_the_next_card_of_the_lot_can_still_be_had(rented, 
     assert rent_paid_micros(card=tried, **terms) == 0  # should it ever be Alice's to sell again
     Sale.objects.filter(pk=first.pk).update(state="refunded")
     assert rent_paid_micros(card=tried, **terms) == rent
+
+
+def test_who_rented_a_card_that_another_has_bought_can_take_the_others_of_the_lot(rented, frozen):
+    market, host, tried, _ = rented
+    listing = sold(market, host, frozen, 30)
+    carol = make_firm("Carol")
+    fund(carol, 5000 * USD)
+    assert buy(carol, listing, now=frozen.now(), ships_to="DE", card=tried.public_id)[0].card == tried
+    (mine,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
+    assert (mine.card == tried, mine.rent_credit_micros) == (False, 0)
