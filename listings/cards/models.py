@@ -66,6 +66,11 @@ class CardListing(models.Model):
     def event_firm_ids(self) -> list[int]:
         return [self.firm_id]
 
+    @property
+    def has_modified_memory(self) -> bool:
+        """Whoever says so: the cards' own report, a passport, or the seller."""
+        return self.is_modified or Flag.MEMORY_MOD in self.flags
+
 
 class CardListingCard(models.Model):
     """A card of a listing. Live from its first opening until it is sold or the listing closes: in one listing only."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,13 +24,25 @@ SIDE_MAX = 12_000
 SHOWN_SIDE_MAX = 2048
 QUALITY = 85
 FORMATS = ("JPEG", "PNG", "WEBP")
+# What Pillow raises about bytes that are not what their header says.
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, ArithmeticError, LookupError, TypeError,
+)  # fmt: skip
 ENDS: Mapping[str, Callable[[bytes], bool]] = {
     "JPEG": lambda data: data.rstrip(b"\0").endswith(b"\xff\xd9"),
     "MPO": lambda data: data.rstrip(b"\0").endswith(b"\xff\xd9"),  # a JPEG with a second one, as phones make them
     "PNG": lambda data: data[-12:] == b"\0\0\0\0IEND\xaeB`\x82",
     "WEBP": lambda data: 0 <= len(data) - 8 - int.from_bytes(data[4:8], "little") <= 1,
 }
-FOREIGN = (b"<svg", b"<script", b"<html", b"<?php", b"%PDF-", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
+FOREIGN = (  # in lower case, as it is looked for
+    b"<svg",
+    b"<script",
+    b"<html",
+    b"<?php",
+    b"%pdf-",
+    b"rar!\x1a\x07",
+    b"7z\xbc\xaf\x27\x1c",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ def clean_photo(data: bytes) -> CleanPhoto:
         raise _too_many_pixels() from error
     except UnidentifiedImageError as error:
         raise _refused("not_a_photo", "a photo is a JPEG, PNG or WebP file") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except UNREADABLE as error:
         raise _refused("broken", "this photo can't be read") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +28,7 @@ from nodes.models import Card
 CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # nothing that handwriting confuses
 CODE_LENGTH = 6
 PHOTOS_MAX = 20
+PHOTOS_PER_DAY_MAX = 1000  # of a firm: drafts cost nothing, and a disk is full one day
 LOT_MAX = 256
 PHOTOS_NEEDED = (PhotoKind.FRONT, PhotoKind.CODE)
 
@@ -91,6 +92,9 @@ def add_photo(*, firm: Firm, public_id: str, kind: str, data: bytes, now: dateti
             return known
         if listing.photos.count() >= PHOTOS_MAX:
             raise Conflict(f"a listing has at most {PHOTOS_MAX} photos", code="too_many_photos")
+        today = CardPhoto.objects.filter(listing__firm=firm, created_at__gt=now - timedelta(days=1))
+        if today.count() >= PHOTOS_PER_DAY_MAX:
+            raise Conflict(f"a firm sends at most {PHOTOS_PER_DAY_MAX} photos a day", code="too_many_photos")
         kept = CardPhoto(
             listing=listing,
             kind=kind,

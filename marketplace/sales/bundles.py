@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
 from django.urls import reverse
 
 from listings.cards.serializers import photo_json
@@ -15,8 +16,9 @@ from nodes.models import Passport
 
 def evidence_bundle(sale: Sale) -> dict[str, Any]:
     """Passports as they were signed, photos, what was said, and the events in their order."""
-    names = [sale.seller_passport, sale.lab_passport, sale.buyer_passport, sale.return_passport]
-    passports = Passport.objects.filter(public_id__in=[name for name in names if name]).order_by("pk")
+    sides = [sale.buyer_id, sale.seller_id, *([sale.lab_id] if sale.lab_id else [])]
+    of_this_sale = Q(subject=sale.public_id, firm__in=sides)
+    passports = Passport.objects.filter(Q(public_id=sale.seller_passport) | of_this_sale).order_by("pk")
     events = Event.objects.filter(subject=sale.public_id, firm_id=sale.buyer_id).order_by("pk")
     said = sale.evidence.select_related("firm").order_by("pk")
     return {

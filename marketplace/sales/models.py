@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from listings.cards.states import ZONE_LENGTH_MAX, AppearanceGrade, FunctionGrade
+from listings.cards.states import ZONE_LENGTH_MAX, AppearanceGrade, Flag, FunctionGrade
 from listings.models import CardListing
 from marketplace.accounts.models import Firm, User
 from marketplace.catalogue.models import GpuModel
@@ -89,7 +89,8 @@ class Lab(models.Model):
 
 
 class Sale(models.Model):
-    """A card sold. Prices and fee are fixed when it is agreed; its money lies in an escrow account of its own.
+    """A card sold. Prices, fee and what was said of it are fixed when it is agreed; its money lies in an escrow account
+    of its own.
 
     `step_at` is when the present step began, `deadline_at` when it ends by itself (`silence.py`). A `…_passport` is a
     passport's public id.
@@ -110,6 +111,9 @@ class Sale(models.Model):
     end_reason = models.CharField(max_length=32, blank=True)
     function_grade = models.CharField(max_length=2, choices=FunctionGrade)
     appearance_grade = models.CharField(max_length=9, choices=AppearanceGrade)
+    is_modified = models.BooleanField()
+    flags = ArrayField(models.CharField(max_length=20, choices=Flag), default=list)
+    warranty_days = models.PositiveIntegerField(default=0)
     route = models.CharField(max_length=6, choices=Route, default=Route.DIRECT)
     ships_from = models.CharField(max_length=2)
     ships_to = models.CharField(max_length=2)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 
 from listings.cards.memory import nominal_mib
 from marketplace.accounts.models import Firm
@@ -14,7 +14,7 @@ from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
 from marketplace.leases.models import Lease
 from marketplace.sales.models import CardBid, Dispute, Lab, Sale
-from marketplace.sales.states import HOLDS_MONEY, BidState, SaleState
+from marketplace.sales.states import HOLDS_MONEY, NOTHING_CAME_OF_IT, BidState, SaleState
 from nodes.models import Card
 
 
@@ -49,7 +49,7 @@ def completed_sales(*, model_slug: str, memory_mib: int | None = None, since: da
             memory_mib=sale.listing.memory_mib,
             function_grade=sale.function_grade,
             appearance_grade=sale.appearance_grade,
-            is_modified=sale.listing.is_modified,
+            is_modified=sale.is_modified,
             region=sale.listing.zone,
             currency=sale.currency,
             price_micros=sale.item_micros,
@@ -103,7 +103,9 @@ def any_sale(public_id: str) -> Sale:
 def sale_for_update(sale_id: int) -> Sale:
     """The sale, locked until the end of the transaction; accounts are locked after it."""
     locked = Sale.objects.select_for_update(no_key=True, of=("self",))
-    return locked.select_related("bid", "listing", "buyer", "seller", "lab__firm", "card__gpu_model").get(pk=sale_id)
+    return locked.select_related("bid", "listing__gpu_model", "buyer", "seller", "lab__firm", "card__gpu_model").get(
+        pk=sale_id
+    )
 
 
 def open_disputes() -> QuerySet[Dispute]:
@@ -130,11 +132,17 @@ def lab_for(*, buyer_id: int, seller_id: int, country: str) -> Lab | None:
 
 
 def rent_paid_micros(*, buyer: Firm, card: Card, seller: Firm, currency: str, days: int, now: datetime) -> int:
-    """What this firm has paid for the hours of this very card in the last so many days; a lease's cards share it."""
+    """What this firm has paid for the hours of this very card in the last so many days; a lease's cards share it.
+
+    What was paid before it bought the card counted then: rent counts once, though the card went back to its seller.
+    """
     if not days:
         return 0
+    bought = Sale.objects.filter(buyer=buyer, card=card).exclude(state__in=NOTHING_CAME_OF_IT)
+    since = bought.aggregate(last=Max("agreed_at"))["last"]
     leases = Lease.objects.filter(buyer=buyer, seller=seller, currency=currency, lease_cards__card=card)
     recent = leases.filter(Q(ended_at=None) | Q(ended_at__gte=now - timedelta(days=days)), active_at__isnull=False)
+    recent = recent.filter(active_at__gt=since) if since else recent
     return sum(settled // count for settled, count in recent.values_list("settled_micros", "card_count"))
 
 

@@ -37,7 +37,7 @@ class CardBidInput(StrictSerializer):
 
 
 class CardBidChanges(StrictSerializer):
-    """The body of PATCH /card-bids/{id}/; a new limit loses its age in the book."""
+    """The body of PATCH /card-bids/{id}/; with a new limit, or for more cards, it loses its age in the book."""
 
     limit = MicrosField(tick_micros=CARD_TICK_MICROS, required=False)
     count = serializers.IntegerField(min_value=1, max_value=COUNT_MAX, required=False)
@@ -182,6 +182,8 @@ class SaleShape(serializers.Serializer[Sale]):
     is_modified = serializers.BooleanField()
     grade_function = serializers.CharField()
     grade_appearance = serializers.CharField()
+    flags = serializers.ListField(child=serializers.CharField())
+    warranty_days = serializers.IntegerField()
     route = serializers.CharField()
     price = LandedShape()
     fee = MoneyShape(allow_null=True)
@@ -278,11 +280,18 @@ def side_of(sale: Sale, firm: Firm | None) -> str:
     return sides[firm.pk] if firm else "operator"
 
 
+def address_for(sale: Sale, side: str) -> str | None:
+    """Where this side sends the card, or has it sent: a lab stands between seller and buyer, and knows both."""
+    if side != "buyer" and sale.paid_at is None:
+        return None
+    return sale.lab.address if sale.lab and side == "seller" else sale.bid.address
+
+
 def sale_json(sale: Sale, firm: Firm | None) -> dict[str, Any]:
     """A sale as the API shows it to one of its sides. Only the seller sees what the seller gets."""
     side, step = side_of(sale, firm), step_of(sale.facts())
     share = payout(price=sale.price, fee_basis_points=sale.fee_basis_points, buyer_micros=sale.refunded_micros)
-    sees_share, sees_address = side in ("seller", "operator"), sale.paid_at is not None or side == "buyer"
+    sees_share = side in ("seller", "operator")
     return {
         "id": sale.public_id,
         "state": sale.state,
@@ -294,7 +303,7 @@ def sale_json(sale: Sale, firm: Firm | None) -> dict[str, Any]:
         "bid": sale.bid.public_id if side == "buyer" else None,
         "fee": money_json(share.fee_micros, sale.currency) if sees_share else None,
         "seller_gets": money_json(share.seller_micros, sale.currency) if sees_share else None,
-        "address": sale.bid.address if sees_address else None,
+        "address": address_for(sale, side),
         "disputes": [dispute_json(each) for each in sale.disputes.all()],
         **_goods_json(sale),
         **_travel_json(sale),
@@ -307,9 +316,11 @@ def _goods_json(sale: Sale) -> dict[str, Any]:
         "card": sale.card.public_id,
         "gpu": sale.listing.gpu_model.slug,
         "memory_mib": sale.listing.memory_mib,
-        "is_modified": sale.listing.is_modified,
+        "is_modified": sale.is_modified,
         "grade_function": sale.function_grade,
         "grade_appearance": sale.appearance_grade,
+        "flags": sale.flags,
+        "warranty_days": sale.warranty_days,
         "price": _landed_json(sale.price, sale.currency),
         "refunded": money_json(sale.refunded_micros, sale.currency),
         "credit": money_json(sale.credit_micros, sale.currency),

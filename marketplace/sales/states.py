@@ -66,6 +66,7 @@ SALE_TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 ENDS = frozenset(state for state, onwards in SALE_TRANSITIONS.items() if not onwards)
 HOLDS_MONEY = frozenset(SALE_TRANSITIONS) - ENDS
+NOTHING_CAME_OF_IT = frozenset({SaleState.REFUNDED, SaleState.CANCELLED})
 
 
 class Route(models.TextChoices):

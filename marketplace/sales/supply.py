@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import DateTimeField, Exists, F, Func, Max, OuterRef, Q
+from django.db.models import DateTimeField, Exists, F, Func, Max, OuterRef, Q, Subquery
 from django.utils.module_loading import import_string
 
 from listings.cards.models import CardListing, CardListingCard
 from listings.cards.proof import SELLER
-from listings.cards.states import FUNCTION_GRADES
+from listings.cards.states import FUNCTION_GRADES, is_as_good
 from listings.states import ListingState
 from marketplace.sales.crossing import CardAsk
 from marketplace.sales.selectors import owes_credits
 from nodes.models import Card, Claim, IdentityChange, IdentityConflict, Passport
-from nodes.states import ClaimKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +30,28 @@ class SellableCard:
 
 
 def sellable_cards(*, now: datetime, listing_ids: Collection[int] | None = None) -> list[SellableCard]:
-    """Live cards of open listings with a valid passport, no conflict, no sale, and no lease that ends too late."""
-    live = CardListingCard.objects.filter(
-        Exists(
-            Passport.objects.filter(
-                card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now
-            )
-        ),
+    """Live cards of open listings that can be had.
+
+    Each has a valid passport that is as good as its listing says, no conflict, no claim without an end (a sale), and no
+    lease that ends too late.
+    """
+    passports = Passport.objects.filter(
+        card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now
+    )
+    newest = Subquery(passports.order_by("-seq").values("function_grade")[:1])
+    live = CardListingCard.objects.annotate(grade=newest).filter(
         ~Exists(IdentityConflict.objects.filter(card=OuterRef("card"), resolved_at=None)),
         ~Exists(IdentityChange.objects.filter(card=OuterRef("card"), is_blocking=True, accepted_at=None)),
-        ~Exists(Claim.objects.filter(card=OuterRef("card"), kind=ClaimKind.SALE, period__upper_inf=True)),
+        ~Exists(Claim.objects.filter(card=OuterRef("card"), period__upper_inf=True)),
+        grade__isnull=False,
         is_live=True,
         listing__state=ListingState.OPEN,
         card__firm=F("listing__firm"),
     )
     if listing_ids is not None:
         live = live.filter(listing__in=listing_ids)
-    rows = list(live.values_list("listing_id", "card_id"))
+    known = live.values_list("listing_id", "card_id", "grade", "listing__function_grade")
+    rows = [(listing, card) for listing, card, grade, promised in known if is_as_good(grade, promised)]
     ends = last_claims_end([card_id for _, card_id in rows])
     latest = now + timedelta(days=settings.CARD_SHIPS_WITHIN_DAYS)
     found = [SellableCard(listing, card, max(now, ends.get(card, now))) for listing, card in rows]

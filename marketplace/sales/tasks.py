@@ -5,10 +5,12 @@ from __future__ import annotations
 from celery import shared_task
 
 from marketplace.common import clock
+from marketplace.sales.services.arrivals import notice_arrivals
 from marketplace.sales.services.bidding import expire_bids
 from marketplace.sales.services.matching import match_cards
 from marketplace.sales.services.measuring import consider_passports
-from marketplace.sales.services.silences import advance_sales, ask_rules_again, collect_credits
+from marketplace.sales.services.permission import ask_about_ruled_sales, ask_rules_again
+from marketplace.sales.services.silences import advance_sales, collect_credits
 
 
 @shared_task(name="sales.match_cards")
@@ -19,7 +21,10 @@ def match_cards_task() -> None:
 
 @shared_task(name="sales.advance_sales")
 def advance_sales_task() -> None:
+    """What is known comes before what a silence means."""
     consider_passports(now=clock.now())
+    notice_arrivals(now=clock.now())
+    ask_about_ruled_sales(now=clock.now())
     advance_sales(now=clock.now())
 
 

@@ -32,7 +32,7 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.api import page, parse, parse_query
 from marketplace.common.errors import NotAllowed, NotFound, Unauthorised
-from marketplace.events.services import once
+from marketplace.events.services import is_remembered, once
 from marketplace.sales.bundles import evidence_bundle
 from marketplace.sales.depth import card_depth
 from marketplace.sales.models import Sale
@@ -93,14 +93,15 @@ class BuyCardView(APIView):
         request=BuyInput, parameters=[IDEMPOTENCY], responses={201: CardBidShape}, operation_id="card_listings_buy"
     )
     def post(self, request: Request, listing_id: str) -> Response:
-        caller = caller_of(request)
-        visible_card_listing(caller.firm, listing_id)
+        caller, key = caller_of(request), request.headers.get("Idempotency-Key")
+        if not is_remembered(firm_id=caller.firm.pk, key=key):  # the last card's listing is closed by its own sale
+            visible_card_listing(caller.firm, listing_id)
         require(caller, Scope.TRADE)
         bid = buy_once(
             firm=caller.firm,
             actor=caller.actor,
             take=take_of(listing_id, parse(BuyInput, request.data)),
-            key=request.headers.get("Idempotency-Key"),
+            key=key,
             body={"listing": listing_id, "body": request.data},
             now=clock.now(),
         )

@@ -14,7 +14,9 @@ from django.test import Client
 
 from marketplace.common.errors import NotFound
 from marketplace.compliance.tablefile import table_in_force
+from marketplace.sales.services.arrivals import notice_arrivals
 from marketplace.sales.services.measuring import consider_passports
+from marketplace.sales.services.silences import advance_sales
 from marketplace.settlement.audit import wrong_escrows
 from nodes.models import Card, IdentityConflict
 from tests.cards import USD, photo
@@ -78,14 +80,32 @@ class Deal:
         return self.buyer.get(f"/api/v1/sales/{self.sale}/").json()["state"]
 
     def statement(self, client):
-        """(journal, account, amount) of every entry outside escrow, oldest first."""
+        """(journal's code, account, amount, balance after, about) of every entry, oldest first, in whole dollars."""
         rows = client.get("/api/v1/wallet/statement/").json()["data"][::-1]
-        shown = [(row["code"], row["kind"], row["amount"]["amount"].partition(".")[0]) for row in rows]
-        return [row for row in shown if row[1] != "escrow"]
+        return [
+            (row["code"], row["kind"], whole(row["amount"]), whole(row["balance_after"]), row["subject"][:4])
+            for row in rows
+        ]
 
     def later(self, hours=1):
         """Time passes."""
         return self.clock.advance(hours * 3600)
+
+
+def whole(money):
+    """An amount of the API, which has no cents in these stories."""
+    dollars, _, rest = money["amount"].partition(".")
+    assert not rest.strip("0")
+    return int(dollars)
+
+
+BOUGHT = [
+    ("deposit", "wallet", 5000, 5000, ""),
+    ("card_escrow", "wallet", -1550, 3450, "bid_"),
+    ("card_escrow", "escrow", 1550, 1550, "bid_"),
+    ("card_escrow", "escrow", -1550, 0, "sale"),
+    ("card_escrow", "escrow", 1550, 1550, "sale"),
+]
 
 
 @pytest.fixture
@@ -114,8 +134,10 @@ def test_the_buyers_host_measures_the_card_and_the_seller_is_paid(deal):
     assert deal.state() == "released"
     sold, bought = deal.statement(deal.seller), deal.statement(deal.buyer)
     print(f"\nseller's statement {sold}\nbuyer's statement {bought}")
-    assert sold == [("card_sale", "earnings", "1475")]
-    assert sum(int(amount) for *_, amount in bought) == 5000 - 1550
+    assert sold == [("card_sale", "earnings", 1475, 1475, "sale")]  # 1500 and 50 shipping, less 5 % of the 1500
+    assert bought == [*BOUGHT, ("card_sale", "escrow", -1550, 0, "sale")]
+    (wallet,) = deal.buyer.get("/api/v1/wallet/").json()["data"]
+    assert (whole(wallet["available"]), whole(wallet["reserved"])) == (3450, 0)
     assert is_clean()
 
 
@@ -143,7 +165,26 @@ def test_a_swapped_card_is_disputed_sent_back_measured_and_refunded(deal):
     consider_passports(now=deal.clock.now())
     assert deal.state() == "refunded"
     assert deal.statement(deal.seller) == []
-    assert sum(int(amount) for *_, amount in deal.statement(deal.buyer)) == 5000
+    back = deal.statement(deal.buyer)
+    assert back[: len(BOUGHT)] == BOUGHT
+    assert sorted(back[len(BOUGHT) :]) == [
+        ("card_refund", "escrow", -1550, 0, "sale"),
+        ("card_refund", "wallet", 1550, 5000, "sale"),
+    ]
+    assert is_clean()
+
+
+def test_who_plugs_the_card_in_and_says_nothing_pays_and_both_statements_say_so(deal):
+    deal.ship(deal.seller)
+    deal.host.report(deal.later(), has_card=False)
+    Measurer(deal.later(48), deal.bob)  # Bob's host reports it; Bob says nothing, and measures nothing
+    notice_arrivals(now=deal.clock.now())
+    assert deal.state() == "inspecting"
+    deal.later(14 * 24)  # across a border
+    advance_sales(now=deal.clock.now())
+    assert deal.state() == "released"
+    assert deal.statement(deal.seller) == [("card_sale", "earnings", 1475, 1475, "sale")]
+    assert deal.statement(deal.buyer) == [*BOUGHT, ("card_sale", "escrow", -1550, 0, "sale")]
     assert is_clean()
 
 

@@ -33,6 +33,7 @@ from marketplace.orders.models import Order
 from marketplace.orders.services.closing import request_cancel
 from marketplace.orders.services.placing import OrderRequest, place_order_once
 from marketplace.sales.models import CardBid, Sale
+from marketplace.sales.services.arrivals import notice_arrivals
 from marketplace.sales.services.bidding import cancel_bid, change_bid, expire_bids
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
 from marketplace.sales.services.matching import match_cards
@@ -231,6 +232,7 @@ class Worker(threading.Thread):
         consider_passports(now=now)
 
     def do_clocks(self, now):
+        notice_arrivals(now=now)
         advance_sales(now=now)
         collect_credits(now=now)
         settle_leases(now=now)

@@ -25,7 +25,7 @@ from marketplace.sales.crossing import price_of
 from marketplace.sales.models import CardBid
 from marketplace.sales.pricing import Landed
 from marketplace.sales.selectors import bid_for_update, bid_of, lab_for, rent_paid_micros
-from marketplace.sales.services.matching import bid_value, lock_book, match_cards
+from marketplace.sales.services.matching import bid_value, kind_of, lock_book, match_cards
 from marketplace.sales.services.money import set_bid_escrow
 from marketplace.sales.services.rules import item_in
 from marketplace.sales.states import BidReason, BidState, Route
@@ -78,7 +78,7 @@ class Quote:
 def place_bid_once(
     *, firm: Firm, actor: str, request: BidRequest, key: str | None, body: Any, now: datetime
 ) -> CardBid:
-    """Place the bid unless the key has placed it before, and let it meet the book."""
+    """Place the bid unless the key has placed it before, and let it meet the book in its place in the queue."""
     if not is_remembered(firm_id=firm.pk, key=key):
         _require_reachable(firm, request, now)
     public_id, is_new = once(
@@ -89,7 +89,7 @@ def place_bid_once(
         make=lambda: place_bid(firm=firm, actor=actor, request=request, now=now).public_id,
     )
     if is_new:
-        match_cards(now=now, only=public_id)
+        match_cards(now=now, kind=kind_of(bid_of(firm, public_id)))
     return bid_of(firm, public_id)
 
 
@@ -123,7 +123,10 @@ def place_bid(*, firm: Firm, actor: str, request: BidRequest, now: datetime) -> 
 
 
 def buy_once(*, firm: Firm, actor: str, take: Take, key: str | None, body: Any, now: datetime) -> CardBid:
-    """Take cards of a listing at its ask, all of them or none. Conflict `offer_gone` or `quote_stale`."""
+    """Take cards of a listing at its ask, all of them or none. Conflict `offer_gone`, `quote_stale` or `no_lab`.
+
+    Bids that wait and would take these cards at this ask are older, and come first.
+    """
     if not is_remembered(firm_id=firm.pk, key=key):
         listing = visible_card_listing(firm, take.listing)
         decision = decide_sale(
@@ -138,6 +141,9 @@ def buy_once(*, firm: Firm, actor: str, take: Take, key: str | None, body: Any, 
         )
         if decision.outcome == "block":
             require_allowed(decision)
+        match_cards(now=now, kind=kind_of(listing))
+        if CardListing.objects.filter(pk=listing.pk, state=ListingState.CLOSED).exists():
+            raise Conflict("these cards are no longer for sale", code="offer_gone")
     public_id, _ = once(
         firm_id=firm.pk,
         key=key,
@@ -154,7 +160,7 @@ def quote(*, firm: Firm, take: Take, now: datetime) -> Quote:
     if listing.firm_id == firm.pk:
         raise Conflict("you can't buy of yourself", code="self_trade")
     cards = sellable_cards(now=now, listing_ids=[listing.pk])
-    chosen = _chosen_card(firm, listing, take, now)
+    chosen = _chosen_card(firm, listing, take, {each.card_id for each in cards}, now)
     free = [each for each in cards if chosen in (None, each.card_id)]
     if listing.state != ListingState.OPEN or len(free) < take.count:
         raise Conflict("these cards are no longer for sale", code="offer_gone")
@@ -186,6 +192,8 @@ def _buy(*, firm: Firm, actor: str, take: Take, now: datetime) -> CardBid:
     if take.most_micros is not None and total > take.most_micros:
         raise Conflict("the price has changed: look at it again", code="quote_stale")
     listing = visible_card_listing(firm, take.listing)
+    if take.route == Route.LAB and not lab_for(buyer_id=firm.pk, seller_id=listing.firm_id, country=take.ships_to):
+        _refuse("/route", "no_lab", "there is no lab on this exchange that is on neither side")
     bid = _create(
         firm,
         now,
@@ -215,11 +223,14 @@ def _buy(*, firm: Firm, actor: str, take: Take, now: datetime) -> CardBid:
 
 @transaction.atomic
 def change_bid(*, firm: Firm, public_id: str, changes: Mapping[str, Any], actor: str, now: datetime) -> CardBid:
-    """Change limit, end or number of an open bid; more money is held, or some returns. A new limit loses its age."""
+    """Change limit, end or number of an open bid; more money is held, or some returns.
+
+    With a new limit, or for more cards, it goes to the end of the queue.
+    """
     bid = bid_for_update(bid_of(firm, public_id).pk)
     if bid.state != BidState.OPEN:
         raise Conflict(f"this bid is {bid.state}", code="wrong_state")
-    if changes.get("limit_micros", bid.limit_micros) != bid.limit_micros:
+    if changes.get("limit_micros", bid.limit_micros) != bid.limit_micros or changes.get("count", 0) > bid.count:
         bid.priced_at = now
     for name, value in changes.items():
         setattr(bid, name, value)
@@ -275,8 +286,8 @@ def _hold(bid: CardBid, now: datetime) -> None:
     set_bid_escrow(bid=bid, needed_micros=bid.held_micros, ref=f"bid:{bid.public_id}:{bid.version}", now=now)
 
 
-def _chosen_card(firm: Firm, listing: CardListing, take: Take, now: datetime) -> int | None:
-    """The card that the buyer names; else the one that he has rented, when he takes one and rent counts."""
+def _chosen_card(firm: Firm, listing: CardListing, take: Take, free: set[int], now: datetime) -> int | None:
+    """The card that the buyer names; else, if he takes one and rent counts, the free one that he has rented."""
     lot = [each.card for each in listing.lot.all()]
     if take.card is not None:
         if take.count != 1:
@@ -287,7 +298,7 @@ def _chosen_card(firm: Firm, listing: CardListing, take: Take, now: datetime) ->
         return named[0]
     if take.count > 1 or not listing.rent_counts_days:
         return None
-    credits = {card.pk: _rent(firm, listing, card.pk, now) for card in lot}
+    credits = {card.pk: _rent(firm, listing, card.pk, now) for card in lot if card.pk in free}
     best = max(credits, key=lambda pk: credits[pk], default=None)
     return best if best is not None and credits[best] else None
 

@@ -12,8 +12,9 @@ from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.sales.models import Dispute, Evidence, Sale
 from marketplace.sales.selectors import any_sale, sale_for_update, sale_of
+from marketplace.sales.services.arrivals import arrive
 from marketplace.sales.services.moving import finish, move, open_dispute
-from marketplace.sales.services.shipping import arrive, tell
+from marketplace.sales.services.shipping import tell
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import ENDS, Ruling, SaleReason, SaleState
 

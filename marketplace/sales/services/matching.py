@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 
 from listings.cards.proof import Refusal, prove_card
 from listings.cards.services import take_cards
-from listings.cards.states import FUNCTION_GRADES
+from listings.cards.states import FUNCTION_GRADES, is_as_good
 from listings.models import CardListing
+from listings.states import ListingState
 from marketplace.book.models import CardTrade
 from marketplace.common.ids import new_id
 from marketplace.compliance.services import Stage
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
-from marketplace.sales.crossing import Bid, CardAsk, Fill, cross
+from marketplace.sales.crossing import Bid, CardAsk, Fill, cross, price_of
 from marketplace.sales.models import CardBid, Lab, Sale
 from marketplace.sales.selectors import bid_for_update, lab_for, rent_paid_micros
 from marketplace.sales.services.money import move_into_sale
 from marketplace.sales.services.moving import pay_if_allowed, set_clock
 from marketplace.sales.services.rules import ALLOW, BLOCK, decide
 from marketplace.sales.states import BidState, Route
-from marketplace.sales.supply import age_of, card_asks, card_row, last_claims_end, tax_basis_points
+from marketplace.sales.supply import (
+    SellableCard,
+    age_of,
+    ask_of,
+    card_asks,
+    card_row,
+    last_claims_end,
+    tax_basis_points,
+)
 from nodes.services.claims import CardsTaken, take_claims
 from nodes.states import ClaimKind
 
 BOOK_LOCK = 0x464C43415244  # one round of the card book at a time, wherever it runs
-BIDS_PER_ROUND_MAX = 500
+BIDS_PER_ROUND_MAX = 500  # of a kind, the best ones
+Kind = tuple[int, int, str]  # a model's key, memory in MiB, currency: what meets what
 
 
-def match_cards(*, now: datetime, only: str | None = None) -> int:
-    """Let open bids, or the one named `only`, meet the asks; returns how many cards were sold.
+def match_cards(*, now: datetime, kind: Kind | None = None, only: str | None = None) -> int:
+    """Let open bids, or those of a kind, or the one named `only`, meet the asks; returns how many cards were sold.
 
     A transaction for each fill: no two buyers' wallets are ever locked by one.
     """
     sold, gone = 0, set[int]()
-    while (found := _match_next(gone, only, now)) is not None:
+    while (found := _match_next(gone, kind, only, now)) is not None:
         sold += found
     return sold
 
@@ -51,13 +62,14 @@ def lock_book() -> None:
 
 
 @transaction.atomic
-def _match_next(gone: set[int], only: str | None, now: datetime) -> int | None:
+def _match_next(gone: set[int], kind: Kind | None, only: str | None, now: datetime) -> int | None:
     """How many cards the next fill sold, 0 or 1; None when nothing more fits."""
     lock_book()
-    bids = CardBid.objects.filter(state=BidState.OPEN, expires_at__gt=now).select_related("firm", "gpu_model")
+    bids = CardBid.objects.filter(state=BidState.OPEN, expires_at__gt=now)
     bids = bids.filter(public_id=only) if only else bids
-    rows = {bid.public_id: bid for bid in bids.order_by("pk")[:BIDS_PER_ROUND_MAX]}
-    asks = card_asks(now=now, kinds={(each.gpu_model_id, each.memory_mib, each.currency) for each in rows.values()})
+    wanted = {kind} if kind else set(bids.order_by().values_list("gpu_model", "memory_mib", "currency").distinct())
+    asks = card_asks(now=now, kinds=wanted)
+    rows = _best_bids(bids, asks)
     fill = _next_fill(rows, asks, gone, now)
     if fill is None:
         return None
@@ -65,6 +77,26 @@ def _match_next(gone: set[int], only: str | None, now: datetime) -> int | None:
     if bid.version != rows[fill.bid].version or bid.state != BidState.OPEN:
         return 0  # its buyer was first: the next look sees what it is now
     return _try_to_agree(bid, fill, gone, now)
+
+
+def _best_bids(bids: QuerySet[CardBid], asks: Sequence[CardAsk]) -> dict[str, CardBid]:
+    """The bids that can meet one of the asks, in the book's own order, so that junk never crowds out a better one."""
+    lowest: dict[tuple[str, int, str], int] = {}
+    for ask in asks:
+        key = (ask.gpu, ask.memory_mib, ask.currency)
+        lowest[key] = min(ask.ask_micros, lowest.get(key, ask.ask_micros))
+    found: dict[str, CardBid] = {}
+    for (gpu, memory_mib, currency), ask_micros in sorted(lowest.items()):
+        near = Q(limit_micros__gte=ask_micros) | ~Q(pinned_listing="")  # of a pinned one rent may count
+        alike = bids.filter(near, gpu_model__slug=gpu, memory_mib=memory_mib, currency=currency)
+        best = alike.select_related("firm", "gpu_model").order_by("-limit_micros", "priced_at", "public_id")
+        found |= {bid.public_id: bid for bid in best[:BIDS_PER_ROUND_MAX]}
+    return found
+
+
+def kind_of(thing: CardBid | CardListing) -> Kind:
+    """What it can meet."""
+    return thing.gpu_model_id, thing.memory_mib, thing.currency
 
 
 def bid_value(bid: CardBid, *, rent_credit_micros: int = 0) -> Bid:
@@ -94,7 +126,15 @@ def _next_fill(rows: dict[str, CardBid], asks: Sequence[CardAsk], gone: set[int]
     left = [replace(ask, cards=tuple(card for card in ask.cards if card not in gone)) for ask in asks]
     values = [bid_value(bid, rent_credit_micros=_rent_credit(bid, now)) for bid in open_bids]
     refused = {(bid.public_id, listing) for bid in open_bids for listing in bid.refused_listings}
+    refused |= _without_a_lab(open_bids, left)
     return next(iter(cross(bids=values, asks=left, tax=tax_basis_points, forbidden=refused)), None)
+
+
+def _without_a_lab(bids: Sequence[CardBid], asks: Sequence[CardAsk]) -> set[tuple[str, str]]:
+    """Who asks for a lab never gets a card without one: the pairs for which there is none on neither side."""
+    labs = set(Lab.objects.filter(is_active=True).values_list("firm_id", flat=True))
+    wanting = [bid for bid in bids if bid.route == Route.LAB]
+    return {(bid.public_id, ask.key) for bid in wanting for ask in asks if not labs - {bid.firm_id, ask.firm}}
 
 
 def _rent_credit(bid: CardBid, now: datetime) -> int:
@@ -117,8 +157,10 @@ def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> in
     gone.add(fill.card)
     listing = CardListing.objects.select_for_update(no_key=True, of=("self",)).select_related("firm", "gpu_model")
     row = listing.get(public_id=fill.ask)
+    if not _still_stands(bid, row, fill, now):
+        return 0
     proved = prove_card(listing=row, card=card_row(fill.card), now=now)
-    if isinstance(proved, Refusal) or not row.lot.filter(card=fill.card, is_live=True).exists():
+    if isinstance(proved, Refusal) or not is_as_good(proved.function_grade, row.function_grade):
         return 0
     public_id = new_id("sale")
     asked = decide(listing=row, buyer=bid.firm, ships_to=bid.ships_to, stage=Stage.ORDER, subject=public_id, now=now)
@@ -133,6 +175,15 @@ def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> in
     except CardsTaken:
         return 0
     return 1
+
+
+def _still_stands(bid: CardBid, listing: CardListing, fill: Fill, now: datetime) -> bool:
+    """Whether the listing, now that it is locked, is still what the book saw: its seller may have been first."""
+    if listing.state != ListingState.OPEN or not listing.lot.filter(card=fill.card, is_live=True).exists():
+        return False
+    ask = ask_of(listing, [SellableCard(listing.pk, fill.card, now)])
+    value = bid_value(bid, rent_credit_micros=fill.price.rent_credit_micros)
+    return price_of(value, ask, tax_basis_points) == fill.price
 
 
 def _refuse_pair(bid: CardBid, listing: CardListing, gone: set[int], fill: Fill, now: datetime) -> None:
@@ -160,18 +211,19 @@ def _agree(bid: CardBid, listing: CardListing, fill: Fill, public_id: str, passp
         claim_id=claims[fill.card],
         function_grade=listing.function_grade,
         appearance_grade=listing.appearance_grade,
+        is_modified=listing.has_modified_memory,
+        flags=listing.flags,
+        warranty_days=listing.warranty_days,
         ships_from=listing.ships_from,
         ships_to=bid.ships_to,
         currency=listing.currency,
-        item_micros=fill.price.item_micros,
-        rent_credit_micros=fill.price.rent_credit_micros,
-        shipping_micros=fill.price.shipping_micros,
-        tax_micros=fill.price.tax_micros,
+        **asdict(fill.price),
         fee_basis_points=settings.CARD_FEE_BASIS_POINTS,
         seller_passport=passport,
         agreed_at=now,
         ships_after_at=starts,
         step_at=now,
+        asked_at=now,
     )
     move_into_sale(bid=bid, sale=sale, now=now)
     take_cards(listing=listing, taken={fill.card: public_id}, now=now)
@@ -192,7 +244,7 @@ def _count(bid: CardBid, now: datetime) -> None:
 
 def _lab(bid: CardBid, listing: CardListing) -> Lab | None:
     """Modified memory goes through a lab unless the buyer wants it straight."""
-    wants = bid.route == Route.LAB or (not bid.route and listing.is_modified)
+    wants = bid.route == Route.LAB or (not bid.route and listing.has_modified_memory)
     return lab_for(buyer_id=bid.firm_id, seller_id=listing.firm_id, country=bid.ships_to) if wants else None
 
 
@@ -201,7 +253,7 @@ def _print(sale: Sale, listing: CardListing, now: datetime) -> None:
         at=now,
         gpu=listing.gpu_model.slug,
         memory_mib=listing.memory_mib,
-        is_modified=listing.is_modified,
+        is_modified=sale.is_modified,
         function_grade=listing.function_grade,
         appearance_grade=listing.appearance_grade,
         zone=listing.zone,

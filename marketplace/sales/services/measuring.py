@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from django.db import transaction
 
 from marketplace.sales.models import Sale
 from marketplace.sales.selectors import sale_for_update
+from marketplace.sales.services.arrivals import arrive
 from marketplace.sales.services.moving import finish, move, open_dispute, step
-from marketplace.sales.services.shipping import arrive
+from marketplace.sales.services.permission import hold_or_let_go
+from marketplace.sales.services.rules import ALLOW
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import HOLDS_MONEY, SaleReason, SaleState
 from nodes.models import Passport
@@ -19,37 +23,37 @@ from nodes.selectors import passport_of
 from nodes.services.transfers import expect_card
 
 COLUMNS = {"buyer": "buyer_passport", "lab": "lab_passport", "seller": "return_passport"}
-AT_THE_BUYER = frozenset({Step.TO_SHIP, Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING})
-STILL_RELEASES = frozenset({Step.DISPUTED_UNDELIVERED, Step.DISPUTED_DELIVERED})
+AT_THE_BUYER = frozenset({
+    Step.TO_SHIP, Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_UNDELIVERED, Step.DISPUTED_DELIVERED,
+})  # fmt: skip
+log = logging.getLogger(__name__)
 
 
 def consider_passports(*, now: datetime, limit: int = 200) -> int:
-    """Look at what was measured for sales since the last time; returns how many passports counted."""
-    live = Sale.objects.filter(state__in=sorted(HOLDS_MONEY))
-    by_id = {sale.public_id: sale for sale in live.only("public_id", *COLUMNS.values())}
-    measured = Passport.objects.filter(subject__in=by_id, role__in=COLUMNS).order_by("pk")
-    new = [each for each in measured if getattr(by_id[each.subject], COLUMNS[each.role]) != each.public_id]
-    newest = {(each.subject, each.role): each for each in new}
-    return sum(_consider(by_id[subject].pk, passport, now) for (subject, _), passport in list(newest.items())[:limit])
+    """Look at what was measured for sales since the last time; returns how many passports counted.
+
+    Of each side its newest, and its alone: a stranger may name any sale in a passport of his.
+    """
+    by_id = {sale.public_id: sale for sale in Sale.objects.filter(state__in=sorted(HOLDS_MONEY))}
+    measured = Passport.objects.filter(subject__in=by_id, role__in=COLUMNS).defer("body", "record").order_by("pk")
+    newest = {(each.subject, each.role): each for each in measured if _is_by_its_side(by_id[each.subject], each)}
+    speaking = [each for each in newest.values() if _act_of(by_id[each.subject], each)]
+    counted = 0
+    for passport in speaking[:limit]:
+        try:
+            counted += _consider(by_id[passport.subject].pk, passport, now)
+        except Exception:  # one passport that can't be looked at must not keep the others from counting
+            log.exception("passport %s can't be considered now", passport.public_id)
+    return counted
 
 
 @transaction.atomic
 def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
     sale = sale_for_update(sale_id)
-    sides = {"buyer": sale.buyer_id, "lab": sale.lab_id, "seller": sale.seller_id}
-    if sides[passport.role] != passport.firm_id or getattr(sale, COLUMNS[passport.role]) == passport.public_id:
+    act = _act_of(sale, passport)
+    if act is None:
         return False
     found = differences(passport_of(sale.seller_passport).facts, passport.facts)
-    at = step_of(sale.facts())
-    match passport.role:
-        case "buyer" if at in AT_THE_BUYER or (at in STILL_RELEASES and not found):
-            act = _buyer_measured
-        case "lab" if at in (Step.TO_LAB, Step.AT_LAB):
-            act = _lab_measured
-        case "seller" if at in (Step.TO_SEND_BACK, Step.ON_ITS_WAY_BACK, Step.BACK):
-            act = _seller_measured
-        case _:
-            return False
     sale.differences = [dataclasses.asdict(each) for each in found]
     setattr(sale, COLUMNS[passport.role], passport.public_id)
     sale.save(update_fields=["differences", COLUMNS[passport.role]])
@@ -57,10 +61,31 @@ def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
     return True
 
 
+def _is_by_its_side(sale: Sale, passport: Passport) -> bool:
+    sides = {"buyer": sale.buyer_id, "lab": sale.lab_id, "seller": sale.seller_id}
+    return sides[passport.role] == passport.firm_id
+
+
+def _act_of(sale: Sale, passport: Passport) -> Callable[[Sale, bool, datetime], None] | None:
+    """What a passport leads to in the sale's present step; None when it is known already or says nothing now."""
+    if getattr(sale, COLUMNS[passport.role]) == passport.public_id or not _is_by_its_side(sale, passport):
+        return None
+    match passport.role, step_of(sale.facts()):
+        case "buyer", at if at in AT_THE_BUYER:
+            return _buyer_measured
+        case "lab", Step.TO_LAB | Step.AT_LAB:
+            return _lab_measured
+        case "seller", Step.TO_SEND_BACK | Step.ON_ITS_WAY_BACK | Step.BACK:
+            return _seller_measured
+    return None
+
+
 def _buyer_measured(sale: Sale, differs: bool, now: datetime) -> None:
     """Against the buyer's own interest when it is the same; when it is not, the buyer is root where it was measured."""
-    if sale.state == SaleState.PAID:  # the seller forgot to say that it is on its way
-        if differs:
+    if differs and sale.state in (SaleState.PAID, SaleState.DISPUTED):
+        return  # noted for whoever rules
+    if sale.state == SaleState.PAID:  # the seller forgot to say that it is on its way, and was not asked about
+        if hold_or_let_go(sale, now).outcome != ALLOW:
             return
         move(sale, SaleState.SHIPPED, now=now, shipped_at=now)
     if sale.state == SaleState.SHIPPED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from marketplace.book.services import print_delivery, print_undoing
+from marketplace.common.errors import Conflict
 from marketplace.compliance.services import Stage
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
@@ -21,6 +23,7 @@ from nodes.services.claims import shorten_claims
 from nodes.services.transfers import end_transfer, expect_card
 
 BUYER_GETS_THE_CARD = frozenset({SaleState.RELEASED, SaleState.SPLIT})
+log = logging.getLogger(__name__)
 
 
 def move(sale: Sale, to: str, *, now: datetime, reason: str = "", actor: str = "system", **columns: Any) -> None:
@@ -106,14 +109,17 @@ def finish(
 
 
 def _hand_over(sale: Sale, now: datetime) -> None:
-    """The card is now whose it should be: its host may report it, and the tape knows what became of the trade."""
-    if sale.state in BUYER_GETS_THE_CARD:
-        print_delivery(sale=sale.public_id, now=now)
-        if sale.card.firm_id == sale.buyer_id:
-            end_transfer(card=sale.card, holder=sale.public_id, now=now)
-        return
-    print_undoing(sale=sale.public_id, now=now)
-    if sale.shipped_at is None or sale.card.firm_id == sale.seller_id:
+    """The card is now whose it should be: its host may report it, and the tape knows what became of the trade.
+
+    A split is not on the tape: its price is not what was paid.
+    """
+    print_end = print_delivery if sale.state == SaleState.RELEASED else print_undoing
+    print_end(sale=sale.public_id, now=now)
+    owner = sale.buyer if sale.state in BUYER_GETS_THE_CARD else sale.seller
+    if sale.shipped_at is None or sale.card.firm_id == owner.pk:
         end_transfer(card=sale.card, holder=sale.public_id, now=now)
-    else:
-        expect_card(card=sale.card, to_firm=sale.seller, holder=sale.public_id, now=now)
+        return
+    try:
+        expect_card(card=sale.card, to_firm=owner, holder=sale.public_id, now=now)
+    except Conflict:  # where the card is said to go is no reason to keep anybody's money
+        log.exception("card %s is on its way to somebody else after %s", sale.card.public_id, sale.public_id)

@@ -18,7 +18,7 @@ def item_in(listing: CardListing) -> Item:
     """What is sold, as the rules see it."""
     return item_of(
         listing.gpu_model,
-        is_modified=listing.is_modified or Flag.MEMORY_MOD in listing.flags,
+        is_modified=listing.has_modified_memory,
         as_rebuilt_for_datacentre=Flag.REBUILT_PCB in listing.flags,
         memory_mib=listing.memory_mib,
     )
@@ -41,7 +41,19 @@ def decide(
 
 
 def decide_for(sale: Sale, *, stage: Stage, now: datetime) -> ComplianceDecision:
-    """The recorded answer for a sale."""
-    return decide(
-        listing=sale.listing, buyer=sale.buyer, ships_to=sale.ships_to, stage=stage, subject=sale.public_id, now=now
+    """The recorded answer for a sale, by what was said of the card when it was agreed."""
+    return decide_sale(
+        seller=sale.seller,
+        buyer=sale.buyer,
+        item=item_of(
+            sale.listing.gpu_model,
+            is_modified=sale.is_modified,
+            as_rebuilt_for_datacentre=Flag.REBUILT_PCB in sale.flags,
+            memory_mib=sale.listing.memory_mib,
+        ),
+        ships_from=sale.ships_from,
+        ships_to=sale.ships_to,
+        stage=stage,
+        subject=sale.public_id,
+        now=now,
     )

@@ -13,13 +13,13 @@ from django.db import transaction
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, NotAllowed
-from marketplace.compliance.models import ComplianceDecision
-from marketplace.compliance.services import Stage, require_allowed
+from marketplace.compliance.services import require_allowed
 from marketplace.events.services import record_event
 from marketplace.sales.models import Evidence, Sale
 from marketplace.sales.selectors import any_sale, sale_for_update, sale_of
-from marketplace.sales.services.moving import finish, move, set_clock, step
-from marketplace.sales.services.rules import ALLOW, BLOCK, decide_for
+from marketplace.sales.services.arrivals import arrive, arrive_where_it_goes
+from marketplace.sales.services.moving import finish, move, step
+from marketplace.sales.services.permission import ask_about_shipping
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import SaleReason, SaleState
 from nodes.models import CardTransfer, Claim
@@ -39,15 +39,16 @@ class Shipment:
 def ship_sale(*, firm: Firm, public_id: str, shipment: Shipment, actor: str, now: datetime) -> Sale:
     """It is on its way: from the seller, from the lab onwards, or back from the buyer. Conflict when it is not theirs.
 
-    The seller's shipping is asked of the rules first. Held, it waits for a person and the ship clock with it; blocked,
-    the sale ends without anybody's fault.
+    The seller's shipping is asked of the rules first, once everything else is ready. Held, it waits for a person and
+    the ship clock with it; blocked, the sale ends without anybody's fault.
     """
     sale = sale_of(firm, public_id)
+    _require_label(sale, firm, shipment)
     if sale.seller_id == firm.pk and step_of(sale.facts()) in (Step.TO_SHIP, Step.SHIPPING_HELD):
+        _require_free(sale, now)
         _require_shippable(sale.pk, now)
     with transaction.atomic():
         sale = sale_for_update(sale.pk)
-        _require_label(sale, firm, shipment)
         match step_of(sale.facts()):
             case Step.TO_SHIP if sale.seller_id == firm.pk:
                 _ship(sale, shipment, actor, now)
@@ -83,18 +84,8 @@ def prove_arrival(*, operator: User, public_id: str, now: datetime) -> Sale:
     if not operator.is_operator:
         raise NotAllowed("only an operator decides this", code="operators_only")
     sale = sale_for_update(any_sale(public_id).pk)
-    actor = operator.public_id
-    match step_of(sale.facts()):
-        case Step.TO_BUYER | Step.FROM_LAB:
-            arrive(sale, now=now, actor=actor)
-        case Step.TO_LAB:
-            step(sale, "at_lab", now=now, actor=actor, lab_received_at=now)
-        case Step.ON_ITS_WAY_BACK | Step.DISPUTED_RETURN_UNPROVEN:
-            step(sale, "came_back", now=now, actor=actor, came_back_at=now)
-        case Step.DISPUTED_UNDELIVERED if sale.route == "direct" or sale.lab_passed_at:
-            step(sale, "delivery_proved", now=now, actor=actor, received_at=now)
-        case _:
-            raise Conflict(f"this sale is {sale.state}: nothing is on its way", code="wrong_state")
+    if not arrive_where_it_goes(sale, now=now, actor=operator.public_id):
+        raise Conflict(f"this sale is {sale.state}: nothing is on its way", code="wrong_state")
     return sale
 
 
@@ -115,43 +106,20 @@ def accept_sale(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Sal
     return sale
 
 
-def arrive(sale: Sale, *, now: datetime, actor: str = "system") -> None:
-    """SHIPPED → RECEIVED → INSPECTING: the card is with its buyer, and the time for looking at it runs."""
-    move(sale, SaleState.RECEIVED, now=now, actor=actor, received_at=now)
-    move(sale, SaleState.INSPECTING, now=now, actor=actor)
-
-
-@transaction.atomic
-def _ask_the_rules(sale_id: int, now: datetime) -> ComplianceDecision | None:
-    """The rules' answer about shipping, with what follows of it; None when it is no longer asked."""
-    sale = sale_for_update(sale_id)
-    if step_of(sale.facts()) not in (Step.TO_SHIP, Step.SHIPPING_HELD):
-        return None
-    decision = decide_for(sale, stage=Stage.SHIPPING, now=now)
-    if decision.outcome == ALLOW:
-        if sale.held_at:
-            sale.held_at = None
-            sale.step_at = now
-            sale.save(update_fields=["held_at", "step_at"])
-            set_clock(sale)
-    elif decision.outcome == BLOCK:
-        finish(sale, SaleState.CANCELLED, reason=SaleReason.COMPLIANCE_BLOCK, now=now)
-    elif sale.held_at is None:
-        step(sale, "shipping_held", now=now, held_at=now)
-    return decision
-
-
 def _require_shippable(sale_id: int, now: datetime) -> None:
     """The answer is kept before its refusal undoes anything."""
-    decision = _ask_the_rules(sale_id, now)
+    decision = ask_about_shipping(sale_id, now)
     if decision is not None:
         require_allowed(decision)
 
 
-def _ship(sale: Sale, shipment: Shipment, actor: str, now: datetime) -> None:
-    others = Claim.objects.filter(card=sale.card, kind=ClaimKind.LEASE, period__contains=now)
-    if others.exists():
+def _require_free(sale: Sale, now: datetime) -> None:
+    if Claim.objects.filter(card=sale.card, kind=ClaimKind.LEASE, period__contains=now).exists():
         raise Conflict(f"it is leased: it ships after {sale.ships_after_at:%Y-%m-%dT%H:%M:%SZ}", code="card_leased")
+
+
+def _ship(sale: Sale, shipment: Shipment, actor: str, now: datetime) -> None:
+    _require_free(sale, now)
     said = {"carrier": shipment.carrier, "tracking": shipment.tracking}
     move(sale, SaleState.SHIPPED, now=now, actor=actor, shipped_at=now, **said)
     for old in CardTransfer.objects.filter(card=sale.card, to_firm=sale.seller, ended_at=None):

@@ -24,6 +24,7 @@ from marketplace.catalogue.selectors import model_by_slug
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
+from marketplace.events.services import is_remembered
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.sales.models import CardBid
@@ -92,6 +93,8 @@ def card_model_page(request: HttpRequest, gpu: str) -> HttpResponse:
 def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
     """One listing: photos, passports, terms; the landed price before anything is bought."""
     caller = session_caller(request)
+    if caller and (bid := _bought_before(request, caller, listing_id)):
+        return _to_sales(request, bid)
     listing = visible_card_listing(caller.firm if caller else None, listing_id)
     form, quoted = None, None
     if caller and caller.firm.pk != listing.firm_id:
@@ -168,6 +171,22 @@ def _quote(caller: Caller, form: BuyForm, listing: CardListing) -> Quote | None:
         return None
 
 
+def _bought_before(request: HttpRequest, caller: Caller, listing_id: str) -> CardBid | None:
+    """What the same form has bought already: a second click finds the last card's listing closed by the first."""
+    form = BuyForm(request.POST or None)
+    key = f"page-{request.POST.get('key', '')}"
+    if "confirm" not in request.POST or not is_remembered(firm_id=caller.firm.pk, key=key) or not form.is_valid():
+        return None
+    require(caller, Scope.TRADE)
+    body = _body(request)
+    take = form.take(listing_id)
+    return buy_once(firm=caller.firm, actor=caller.actor, take=take, key=key, body=body, now=clock.now())
+
+
+def _body(request: HttpRequest) -> dict[str, list[str]]:
+    return {name: request.POST.getlist(name) for name in request.POST if name != "csrfmiddlewaretoken"}
+
+
 def _buy(request: HttpRequest, caller: Caller, form: BuyForm, listing: CardListing, quoted: Quote) -> CardBid | None:
     require(caller, Scope.TRADE)
     shown = request.POST.get("shown_total", "")
@@ -175,10 +194,9 @@ def _buy(request: HttpRequest, caller: Caller, form: BuyForm, listing: CardListi
         messages.warning(request, "The price has changed since you looked. Please check it again.")
         return None
     take = form.take(listing.public_id, most_micros=int(shown))
-    body = {name: request.POST.getlist(name) for name in request.POST if name != "csrfmiddlewaretoken"}
     key = f"page-{request.POST.get('key', '')}"
     try:
-        return buy_once(firm=caller.firm, actor=caller.actor, take=take, key=key, body=body, now=clock.now())
+        return buy_once(firm=caller.firm, actor=caller.actor, take=take, key=key, body=_body(request), now=clock.now())
     except DomainError as error:
         blame(form, error)
         return None
@@ -186,11 +204,10 @@ def _buy(request: HttpRequest, caller: Caller, form: BuyForm, listing: CardListi
 
 def _place(request: HttpRequest, caller: Caller, form: BidForm, gpu: str) -> CardBid | None:
     require(caller, Scope.TRADE)
-    body = {name: request.POST.getlist(name) for name in request.POST if name != "csrfmiddlewaretoken"}
-    key = f"page-{request.POST.get('key', '')}"
+    key, now = f"page-{request.POST.get('key', '')}", clock.now()
     try:
         return place_bid_once(
-            firm=caller.firm, actor=caller.actor, request=form.request(gpu), key=key, body=body, now=clock.now()
+            firm=caller.firm, actor=caller.actor, request=form.request(gpu), key=key, body=_body(request), now=now
         )
     except DomainError as error:
         blame(form, error)

@@ -79,7 +79,7 @@ def hold_rule(request: HttpRequest, decision_id: str) -> HttpResponse:
             operator=operator,
             now=clock.now(),
         )
-        return "Ruled. What was asked goes on, or ends, the next time the rules are asked."
+        return "Ruled. What waits for it goes on, or ends, in a moment."
 
     return done(request, act, to=PAGE)
 

@@ -45,15 +45,19 @@ RECEIVES = {
     "seller": {Step.ON_ITS_WAY_BACK},
 }
 ACCEPTS = {
-    "buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_DELIVERED},
-    "seller": {Step.ON_ITS_WAY_BACK, Step.BACK},
-}
+    "buyer": {
+        Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_DELIVERED, Step.DISPUTED_UNDELIVERED,
+    },
+    "seller": {Step.ON_ITS_WAY_BACK, Step.BACK, Step.DISPUTED_RETURNED},
+}  # fmt: skip
 DISPUTES = {"buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING}, "seller": {Step.BACK}}
 MEASURES = {
-    "buyer": {Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING},
+    "buyer": {
+        Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_DELIVERED, Step.DISPUTED_UNDELIVERED,
+    },
     "lab": {Step.TO_LAB, Step.AT_LAB},
-    "seller": {Step.ON_ITS_WAY_BACK, Step.BACK},
-}
+    "seller": {Step.TO_SEND_BACK, Step.ON_ITS_WAY_BACK, Step.BACK},
+}  # fmt: skip
 ACTIONS = {"receive": receive_sale, "accept": accept_sale}
 DONE = {"receive": "Noted: it has arrived.", "accept": "Done: the money has moved."}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
+import warnings
 import zipfile
 import zlib
 
@@ -86,6 +88,8 @@ def zipped():
         (photo("PNG") + b"more", "photo_not_a_photo"),
         (photo("WEBP") + b"more", "photo_not_a_photo"),
         (photo(comment=b"<script>alert(1)</script>"), "photo_not_a_photo"),
+        (photo(comment=b"%PDF-1.7 and more"), "photo_not_a_photo"),
+        (photo(comment=b"Rar!\x1a\x07\x00"), "photo_not_a_photo"),
         (png_of(300, 200), "photo_broken"),
     ],
 )
@@ -93,3 +97,26 @@ def test_what_is_no_plain_photo_is_refused(data, code):
     with pytest.raises(Invalid) as refused:
         clean_photo(data)
     assert refused.value.code == code
+
+
+def test_whatever_a_stranger_sends_is_a_photo_or_refused_in_words():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    exif[0x010F] = "A camera"
+    exif.get_ifd(GPS)[1] = "N"
+    honest = [
+        photo(),
+        photo(exif=exif.tobytes()),
+        photo("PNG", exif=exif.tobytes()),
+        photo("WEBP", exif=exif.tobytes()),
+    ]
+    chance = random.Random(3)
+    for _ in range(3000):
+        data = bytearray(chance.choice(honest))
+        for _ in range(chance.choice([1, 2, 5])):
+            data[chance.randrange(min(len(data), 200))] = chance.randrange(256)
+        with warnings.catch_warnings(action="ignore"):  # Pillow's own words about broken EXIF
+            try:
+                clean_photo(bytes(data))
+            except Invalid:
+                continue

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from listings.cards import services
 from listings.cards.models import CardListing, CardListingCard
 from listings.cards.services import (
     add_photo,
@@ -166,3 +167,17 @@ def test_a_lot_closes_when_its_last_card_is_taken(host):
     take_cards(listing=listing, taken={host.cards[1].pk: "sale_b"}, now=NOON)
     assert CardListing.objects.get(pk=listing.pk).state == "closed"
     assert not CardListingCard.objects.filter(is_live=True).exists()
+
+
+def test_a_firm_sends_so_many_photos_a_day_whatever_drafts_it_makes(host, monkeypatch):
+    monkeypatch.setattr(services, "PHOTOS_PER_DAY_MAX", 3)
+    other = draft(host.cards[:1], now=NOON)
+
+    def send(number, at):
+        add_photo(firm=other.firm, public_id=other.public_id, kind="back", data=photo(number), now=at)
+
+    send(100, NOON)
+    with pytest.raises(Conflict) as many:
+        send(200, NOON)
+    assert many.value.code == "too_many_photos"
+    send(200, NOON + timedelta(days=1))

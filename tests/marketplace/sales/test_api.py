@@ -8,6 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from listings.cards.services import close_card_listing
 from marketplace.sales.models import Sale
 from nodes.models import Card
 from tests.cards import USD, list_for_sale, measure, measure_for, photo
@@ -182,7 +183,9 @@ def test_a_drafts_photos_are_its_own_firms_and_an_open_listings_everybodys(deal,
     listing = list_for_sale(deal.host.cards[:1], now=NOON)
     address = f"/photos/cards/{listing.photos.first().public_id}.jpg"
     assert Client().get(address)["Content-Type"] == "image/jpeg"
-    type(listing).objects.update(state="draft")
+    close_card_listing(firm=deal.alice, public_id=listing.public_id, actor="t", now=NOON)
+    assert Client().get(address).status_code == 200  # who bought the card may have to show what it looked like
+    type(listing).objects.update(state="draft", priced_at=None)
     assert Client().get(address).status_code == 404
     own = Client()
     own.force_login(make_person(deal.alice))
@@ -211,3 +214,12 @@ def test_who_has_no_money_buys_nothing(deal, sides):
         api_of(poor), f"card-listings/{listing.public_id}/buy/", {"ships_to": "DE", "address": "x"}, status=409
     )
     assert answer["code"] == "insufficient_funds"
+
+
+def test_the_same_key_finds_the_sale_of_a_lots_last_card_although_its_listing_is_closed(deal, sides):
+    _, buyer = sides
+    path = f"card-listings/{list_for_sale(deal.host.cards[:1], now=NOON).public_id}/buy/"
+    body = {"ships_to": "FR", "address": "Paris"}
+    bought = post(buyer, path, body, status=201, key="again")
+    assert post(buyer, path, body, status=201, key="again")["sales"] == bought["sales"]
+    assert post(buyer, path, body, status=404, key="another")

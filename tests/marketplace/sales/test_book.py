@@ -95,7 +95,8 @@ def test_editing_a_bid_holds_more_or_returns_some_and_loses_its_age_with_a_new_l
     def edit(**changes):
         return change_bid(firm=deal.bob, public_id=mine.public_id, changes=changes, actor="test", now=LATER)
 
-    assert edit(count=3).priced_at == NOON
+    assert edit(expires_at=LATER + timedelta(days=1)).priced_at == NOON
+    edit(count=3)
     assert escrows() == {mine.public_id: 300 * USD}
     assert edit(limit_micros=50 * USD).priced_at == LATER
     assert escrows() == {mine.public_id: 150 * USD}

@@ -13,7 +13,8 @@ from marketplace.compliance.services.ruling import rule_on_hold
 from marketplace.sales.models import CardBid, Sale
 from marketplace.sales.selectors import escrows_needed
 from marketplace.sales.services.matching import match_cards
-from marketplace.sales.services.silences import advance_sales, ask_rules_again
+from marketplace.sales.services.permission import ask_rules_again
+from marketplace.sales.services.silences import advance_sales
 from tests.cards import USD, bid, buy, list_for_sale, ship
 from tests.factories import NOON, fund, make_firm, make_person
 

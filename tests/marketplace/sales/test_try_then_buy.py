@@ -108,3 +108,28 @@ def test_a_card_that_is_rented_right_now_is_bought_and_ships_after_the_lease(fro
     assert sale.ships_after_at > frozen.now()
     market.run_for(60, host)
     assert Lease.objects.get().state == "active"  # the lease goes on
+
+
+def test_rent_counts_once_and_the_next_card_of_the_lot_can_still_be_had(rented, frozen):
+    market, host, tried, rent = rented
+    listing = sold(market, host, frozen, 30)
+    (first,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
+    assert (first.card, first.rent_credit_micros) == (tried, rent)
+    (second,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
+    assert (second.card == tried, second.rent_credit_micros) == (False, 0)
+    terms = {"buyer": market.bob, "seller": market.alice, "currency": "USD", "days": 30, "now": frozen.now()}
+    ship(first, now=frozen.now())
+    assert measure_for(first, now=frozen.now()).state == "released"
+    assert rent_paid_micros(card=tried, **terms) == 0  # should it ever be Alice's to sell again
+    Sale.objects.filter(pk=first.pk).update(state="refunded")
+    assert rent_paid_micros(card=tried, **terms) == rent
+
+
+def test_who_rented_a_card_that_another_has_bought_can_take_the_others_of_the_lot(rented, frozen):
+    market, host, tried, _ = rented
+    listing = sold(market, host, frozen, 30)
+    carol = make_firm("Carol")
+    fund(carol, 5000 * USD)
+    assert buy(carol, listing, now=frozen.now(), ships_to="DE", card=tried.public_id)[0].card == tried
+    (mine,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
+    assert (mine.card == tried, mine.rent_credit_micros) == (False, 0)

@@ -86,6 +86,8 @@ def test_a_card_is_sold_bought_shipped_and_released_through_the_pages(shop, froz
     sale = Sale.objects.get()
     place = url("sale", sale.public_id)
     assert (bought.status_code, bought["Location"]) == (302, place)
+    twice = buyer.post(page, ADDRESS | {"count": "1", "key": "k", "shown_total": str(1050 * USD), "confirm": "1"})
+    assert (twice.status_code, twice["Location"]) == (302, place)  # although the listing may be closed by now
     assert b"1 rue de la Carte" in seller.get(place).content
     sent = {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)}
     assert seller.post(place, sent).status_code == 302
