@@ -95,6 +95,10 @@ class Ruleset:
         found = (each.values for each in self.eccns if each.name == slug and each.period.in_force(on))
         return next(iter(next(found, ())), "")
 
+    def row(self, rule_id: str, on: date) -> Rule | None:
+        """The row of this id that is in force on a day."""
+        return next((rule for rule in self.rules if rule.id == rule_id and rule.period.in_force(on)), None)
+
     def facts(self, inquiry: Inquiry, on: date) -> Facts:
         """The facts of a deal under this table on a day."""
         return facts_of(inquiry, groups=self.groups_on(on), toggles=self.toggles_on(on))

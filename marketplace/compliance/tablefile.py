@@ -41,7 +41,13 @@ def table_in_force() -> TableInForce:
             raise
         trouble = f"{rule_file()} is not usable ({error}); {kept.version} stays in force"
         log.error("compliance: %s", trouble)
-        return TableInForce(read_ruleset(kept.text), kept.text, trouble)
+        return TableInForce(kept_ruleset(kept.text), kept.text, trouble)
+
+
+@functools.lru_cache(maxsize=16)
+def kept_ruleset(text: str) -> Ruleset:
+    """The table of a kept text; texts of decisions never change."""
+    return read_ruleset(text)
 
 
 def rule_file() -> Path:

@@ -22,11 +22,11 @@ from marketplace.compliance.inquiry import (
 )
 from marketplace.compliance.items import Item, ItemClass, classify, memory_gib
 from marketplace.compliance.models import ComplianceDecision, RuleAdoption, RuleTable
-from marketplace.compliance.rulefile import read_ruleset
 from marketplace.compliance.rules import Decision, Outcome, decide
 from marketplace.compliance.selectors import clearance_of, documents_of, ruling_on
 from marketplace.compliance.services.screening import screen
-from marketplace.compliance.tablefile import table_in_force
+from marketplace.compliance.tablefile import kept_ruleset, table_in_force
+from marketplace.compliance.telling import told_reason
 from marketplace.events.services import record_event
 
 FLAG = "BORDERLINE"  # in the source of a catalogue row
@@ -116,7 +116,7 @@ def require_allowed(decision: ComplianceDecision) -> None:
 def reproduce(decision: ComplianceDecision) -> Decision:
     """The decision made again from the record alone: the kept inputs, day and table."""
     inquiry, on = inquiry_from(decision.inputs)
-    return decide(inquiry, on=on, ruleset=read_ruleset(decision.table.text))
+    return decide(inquiry, on=on, ruleset=kept_ruleset(decision.table.text))
 
 
 def _lease_inquiry(firm: Firm, now: datetime) -> Inquiry:
@@ -203,6 +203,6 @@ def _tell(decision: ComplianceDecision, now: datetime) -> None:
         type=f"compliance.{decision.outcome}",
         subject=decision.public_id,
         now=now,
-        reason=decision.decided_by[0],
+        reason=told_reason(decision.decided_by, table_in_force().ruleset, _day(now)),
         data={"deal": decision.deal, "stage": decision.stage, "about": decision.subject},
     )

@@ -14,10 +14,10 @@ from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.compliance.items import ItemClass, is_eccn
 from marketplace.compliance.models import ComplianceDecision, DocumentOnFile, HoldRuling, SkuClearance
-from marketplace.compliance.rulefile import read_ruleset
 from marketplace.compliance.rules import NO_RULE, Outcome
 from marketplace.compliance.selectors import documents_of, subject_of
-from marketplace.compliance.tablefile import table_in_force
+from marketplace.compliance.tablefile import kept_ruleset, table_in_force
+from marketplace.compliance.telling import told_reason
 from marketplace.events.services import record_event
 
 REASON_LENGTH_MAX = 1000
@@ -162,12 +162,13 @@ def _check_finding(finding: SkuFinding) -> None:
 
 def _tell_ruling(ruling: HoldRuling) -> None:
     decision = ruling.decision
+    ruleset = kept_ruleset(decision.table.text)
     record_event(
         firm_id=decision.firm_id,
         type="compliance.released" if ruling.outcome == Outcome.ALLOW else "compliance.refused",
         subject=decision.public_id,
         actor=ruling.ruled_by.public_id,
-        reason=decision.decided_by[0] if decision.decided_by else "",
+        reason=told_reason(decision.decided_by, ruleset, date.fromisoformat(decision.inputs["on"])),
         data={"ruling": ruling.public_id, "stage": decision.stage, "about": decision.subject},
         now=ruling.at,
     )
@@ -183,7 +184,7 @@ def _check_ruling(decision: ComplianceDecision, outcome: str, reason: str) -> No
 
 def _check_liftable(decision: ComplianceDecision) -> None:
     """At least one of the rows that hold it gives way to a ruling."""
-    rules = {rule.id: rule for rule in read_ruleset(decision.table.text).rules}
+    rules = {rule.id: rule for rule in kept_ruleset(decision.table.text).rules}
     held_by = decision.decided_by or decision.rule_ids
     if not any(rule_id == NO_RULE or rules[rule_id].clearable for rule_id in held_by):
         raise Conflict(

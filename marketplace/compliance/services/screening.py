@@ -58,14 +58,20 @@ def import_list(
     return made
 
 
-def screen(firms: Iterable[Firm], *, now: datetime) -> Screening | None:
+def screen(firms: Iterable[Firm], *, now: datetime) -> Screening:
     """What the list says of the firms and their ultimate parents."""
     newest = current_list()
     if newest is None:
         return Screening(ListState.MISSING)
     found = [match for firm in firms for match in _matches(firm, newest)]
-    state = ListState.STALE if age_days(newest, now) > settings.SCREENING_LIST_DAYS_MAX else ListState.FRESH
-    return Screening(state, newest.public_id, tuple(found))
+    return Screening(state_of(newest, now), newest.public_id, tuple(found))
+
+
+def state_of(newest: ScreeningList | None, now: datetime) -> ListState:
+    """Whether the list may be relied on."""
+    if newest is None:
+        return ListState.MISSING
+    return ListState.STALE if age_days(newest, now) > settings.SCREENING_LIST_DAYS_MAX else ListState.FRESH
 
 
 def age_days(screening_list: ScreeningList, now: datetime) -> int:

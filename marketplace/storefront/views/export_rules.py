@@ -17,6 +17,7 @@ from marketplace.common import clock
 from marketplace.compliance.items import ItemClass
 from marketplace.compliance.models import ComplianceDecision
 from marketplace.compliance.selectors import any_decision, clearances, current_list, waiting_decisions
+from marketplace.compliance.serializers import similar_names
 from marketplace.compliance.services.ruling import SkuFinding, clear_sku, rule_on_hold
 from marketplace.compliance.services.screening import age_days, review_match
 from marketplace.storefront.forms.base import PageForm
@@ -52,7 +53,7 @@ class Held:
 def export_rules(request: HttpRequest) -> HttpResponse:
     """Everything that is held, how old the screening list is, what was cleared."""
     now, newest = clock.now(), current_list()
-    held = [Held(each, _matches(each)) for each in waiting_decisions()[:ROWS_MAX]]
+    held = [Held(each, similar_names(each)) for each in waiting_decisions()[:ROWS_MAX]]
     context = {
         "held": held,
         "list": newest,
@@ -121,8 +122,3 @@ def sku_clear(request: HttpRequest) -> HttpResponse:
         return done(request, act, to=PAGE)
     context = {"form": form, "held": [], "clearances": clearances()[:ROWS_MAX], "list": current_list()}
     return render(request, "storefront/operator/export_rules.html", context, status=400)
-
-
-def _matches(decision: ComplianceDecision) -> list[dict[str, Any]]:
-    screening = decision.inputs.get("screening") or {}
-    return [match for match in screening.get("matches", []) if not match.get("is_exact")]
