@@ -74,7 +74,7 @@ def ruling_on(*, firm_id: int, stage: str, subject: str, case_hash: str) -> Hold
     rulings = HoldRuling.objects.filter(
         decision__firm_id=firm_id, decision__stage=stage, decision__subject=subject, decision__case_hash=case_hash
     )
-    return rulings.select_related("decision").order_by("-pk").first()
+    return rulings.select_related("decision__table").order_by("-pk").first()
 
 
 def subject_of(decision: ComplianceDecision) -> str:
@@ -93,8 +93,8 @@ def document_by_id(public_id: str) -> DocumentOnFile:
     return DocumentOnFile.objects.select_related("recorded_by").get(public_id=public_id)
 
 
-def clearance_of(item: Item, on: date) -> SkuClearance | None:
-    """What was last found about the item's SKU, if it holds on this day."""
+def clearance_of(item: Item, on: date, class_digest: str) -> SkuClearance | None:
+    """What was last found about the item's SKU, if it holds on this day and under rows with this digest."""
     slug, memory, is_modified = item.sku
     if memory is None:
         return None
@@ -103,8 +103,13 @@ def clearance_of(item: Item, on: date) -> SkuClearance | None:
         .order_by("-pk")
         .first()
     )
-    is_valid = newest and newest.item_class != ItemClass.UNKNOWN and newest.valid_from <= on <= newest.valid_until
-    return newest if is_valid else None
+    return newest if newest and holds(newest, on, class_digest) else None
+
+
+def holds(clearance: SkuClearance, on: date, class_digest: str) -> bool:
+    """Whether a clearance, the newest of its SKU, still says what it said."""
+    is_dated = clearance.valid_from <= on <= clearance.valid_until
+    return is_dated and clearance.item_class != ItemClass.UNKNOWN and clearance.class_digest == class_digest
 
 
 def clearance_by_id(public_id: str) -> SkuClearance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.conf import settings
@@ -22,11 +22,11 @@ from marketplace.compliance.models import (
     SkuClearance,
 )
 from marketplace.compliance.rules import Outcome, Rule
-from marketplace.compliance.selectors import subject_of
+from marketplace.compliance.selectors import holds, subject_of
 from marketplace.compliance.services.deciding import REFUSALS
 from marketplace.compliance.services.ruling import REASON_LENGTH_MAX, REFERENCE_LENGTH_MAX
 from marketplace.compliance.services.screening import age_days, state_of
-from marketplace.compliance.tablefile import TableInForce, kept_ruleset
+from marketplace.compliance.tablefile import TableInForce, kept_ruleset, table_in_force
 from marketplace.compliance.telling import told_rows
 
 OUTCOMES = [each.value for each in Outcome]
@@ -204,7 +204,7 @@ class NameReviewShape(serializers.Serializer[Any]):
 
 
 class SkuClearanceShape(serializers.Serializer[Any]):
-    """The class that a person found for a SKU; `is_replaced` by a later one."""
+    """The class that a person found for a SKU. It `counts` for its days and while the rows are the same."""
 
     id = serializers.CharField()
     gpu = serializers.CharField()
@@ -217,6 +217,7 @@ class SkuClearanceShape(serializers.Serializer[Any]):
     valid_from = serializers.DateField()
     valid_until = serializers.DateField()
     is_replaced = serializers.BooleanField()
+    counts = serializers.BooleanField()
     recorded_by = serializers.CharField()
     at = serializers.DateTimeField()
 
@@ -316,14 +317,17 @@ def review_json(review: MatchReview) -> dict[str, Any]:
     return _columns(review, names) | {"firm": review.firm.public_id, "reviewed_by": review.reviewed_by.public_id}
 
 
-def clearance_json(clearance: SkuClearance) -> dict[str, Any]:
+def clearance_json(clearance: SkuClearance, now: datetime) -> dict[str, Any]:
     """A clearance of `selectors.clearances`."""
+    ruleset, on = table_in_force().ruleset, now.astimezone(UTC).date()
+    is_replaced: bool = clearance.is_replaced  # type: ignore[attr-defined]
     names = (
         "memory_gib", "is_modified", "item_class", "eccn", "reference", "reason", "valid_from", "valid_until", "at",
         "is_replaced",
     )  # fmt: skip
     gpu, by = clearance.gpu_model.slug, clearance.recorded_by.public_id
-    return _columns(clearance, names) | {"gpu": gpu, "recorded_by": by}
+    counts = not is_replaced and holds(clearance, on, ruleset.class_digest(gpu))
+    return _columns(clearance, names) | {"gpu": gpu, "recorded_by": by, "counts": counts}
 
 
 def state_json(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_ruleset
+from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_new_ruleset, read_ruleset
 from marketplace.compliance.rules import Ruleset
 from marketplace.compliance.selectors import last_good_table
 
@@ -34,7 +34,7 @@ def table_in_force() -> TableInForce:
     """
     try:
         text = rule_file().read_text(encoding="utf-8")
-        return TableInForce(read_ruleset(text), text)
+        return TableInForce(read_new_ruleset(text), text)
     except UNREADABLE as error:
         kept = last_good_table()
         if kept is None:

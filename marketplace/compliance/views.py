@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -187,7 +188,7 @@ class ClearancesView(OperatorView):
     @extend_schema(parameters=[PageQuery], responses=ClearancePage, operation_id="export_rules_clearances_list")
     def get(self, request: Request) -> Response:
         _operator(request)
-        return page(clearances(), parse_query(PageQuery, request), clearance_json)
+        return page(clearances(), parse_query(PageQuery, request), partial(clearance_json, now=clock.now()))
 
     @extend_schema(
         parameters=[IDEMPOTENCY_KEY],
@@ -200,7 +201,7 @@ class ClearancesView(OperatorView):
         said = parse(SkuClearanceInput, request.data)
         finding = SkuFinding(gpu_model=model_by_slug(said.pop("gpu")), **said)
         made = _once(operator, request, lambda now: clear_sku(finding=finding, operator=operator, now=now))
-        return Response(clearance_json(clearance_by_id(made)), status=201)
+        return Response(clearance_json(clearance_by_id(made), clock.now()), status=201)
 
 
 def _operator(request: Request, find: Callable[[Firm], Any] | None = None) -> User:

@@ -112,11 +112,14 @@ def record_document(
 def clear_sku(*, finding: SkuFinding, operator: User, now: datetime) -> SkuClearance:
     """Record the class that a person found for a SKU, for some days; the class `unknown` takes an earlier one back.
 
-    Raises NotAllowed and Invalid.
+    It counts while the rows about classes and the maker's ECCN are those of the table in force now. Raises NotAllowed
+    and Invalid.
     """
     check_operator(operator)
     _check_finding(finding)
-    clearance = SkuClearance.objects.create(**_columns(finding), recorded_by=operator, at=now)
+    ruleset = table_in_force().ruleset
+    digest = ruleset.class_digest(finding.gpu_model.slug)
+    clearance = SkuClearance.objects.create(**_columns(finding), class_digest=digest, recorded_by=operator, at=now)
     record_event(
         firm_id=None,
         type="compliance.sku_cleared",
@@ -128,6 +131,7 @@ def clear_sku(*, finding: SkuFinding, operator: User, now: datetime) -> SkuClear
             "memory_gib": finding.memory_gib,
             "is_modified": finding.is_modified,
             "valid_until": finding.valid_until.isoformat(),
+            "ruleset": ruleset.version,
         },
         now=now,
     )

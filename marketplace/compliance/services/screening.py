@@ -16,7 +16,7 @@ from marketplace.common.errors import Conflict, NotFound
 from marketplace.compliance.inquiry import ListState, Match, Screening
 from marketplace.compliance.listfile import read_list
 from marketplace.compliance.models import MatchReview, ScreeningEntry, ScreeningList
-from marketplace.compliance.screening import Found, ListedParty, ListIndex
+from marketplace.compliance.screening import ListedParty, ListIndex
 from marketplace.compliance.selectors import current_list, reviews_of
 from marketplace.compliance.services.ruling import REASON_LENGTH_MAX, check_operator, check_text
 from marketplace.events.services import record_event
@@ -153,13 +153,8 @@ def _raw_matches(firm: Firm, newest: ScreeningList) -> list[Match]:
         )
         for role, name in names
         if name.strip()
-        for found in _find(index, name, settings.SCREENING_SCORE_MIN)
+        for found in index.find(name, score_min=settings.SCREENING_SCORE_MIN)
     ]
-
-
-@functools.lru_cache(maxsize=10_000)
-def _find(index: ListIndex, name: str, score_min: int) -> tuple[Found, ...]:
-    return index.find(name, score_min=score_min)
 
 
 @functools.lru_cache(maxsize=1)

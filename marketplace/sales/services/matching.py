@@ -121,7 +121,15 @@ def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> in
     if isinstance(proved, Refusal) or not row.lot.filter(card=fill.card, is_live=True).exists():
         return 0
     public_id = new_id("sale")
-    asked = decide(listing=row, buyer=bid.firm, ships_to=bid.ships_to, stage=Stage.ORDER, subject=public_id, now=now)
+    asked = decide(
+        listing=row,
+        buyer=bid.firm,
+        ships_to=bid.ships_to,
+        stage=Stage.ORDER,
+        subject=public_id,
+        lab=_lab(bid, row),
+        now=now,
+    )
     if asked.outcome == BLOCK:
         _refuse_pair(bid, row, gone, fill, now)
         return 0
