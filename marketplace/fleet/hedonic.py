@@ -8,6 +8,7 @@ logarithm, so that few sales move the prior a little and many replace it. The an
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,18 +77,20 @@ def fit(sales: Sequence[CompletedSale], launches: Mapping[str, Launch], currency
     """Learn from completed sales; those between linked firms teach nothing, those far from the rest are pulled in."""
     told = [sale for sale in sales if _is_known(sale, currency, launches) and sale.at <= now]
     known = [sale for sale in told if not sale.is_linked]
-    weighed = [_weighed(sale, launches, now) for sale in known]
-    near = pulled_in(weighed)
-    rows = [
-        (_features(_of(sale)), residual, weight)
-        for sale, residual, (_, weight) in zip(known, near, weighed, strict=True)
-    ]
-    pulled = sum(residual != far for residual, (far, _) in zip(near, weighed, strict=True))
+    by_model: dict[str, list[CompletedSale]] = defaultdict(list)
+    for sale in known:
+        by_model[sale.model_slug].append(sale)
+    rows, pulled = [], 0
+    for sold in by_model.values():
+        weighed = [_weighed(sale, launches, now) for sale in sold]
+        for sale, near, (residual, weight) in zip(sold, pulled_in(weighed), weighed, strict=True):
+            rows.append((_features(_of(sale)), near, weight))
+            pulled += near != residual
     return Fitted(currency, launches, Ridge(rows), known, pulled, len(told) - len(known))
 
 
 def pulled_in(weighed: Sequence[tuple[float, float]]) -> tuple[float, ...]:
-    """The residuals, none farther from their weighted median than 3.5 weighted median deviations.
+    """The residuals of one model, none farther from their weighted median than 3.5 weighted median deviations.
 
     The prior's own 0 is among them and weighs as much as a sale of today: one absurd sale moves the model by a bounded
     part, and where most sales lie far from the prior it is the prior that is odd.

@@ -35,6 +35,19 @@ class CompletedSale:
     is_linked: bool = False  # between firms with one owner or one parent
 
 
+COLUMNS = {
+    "at": "closed_at",  # a released sale is closed
+    "model_slug": "listing__gpu_model__slug",
+    "memory_mib": "listing__memory_mib",
+    "function_grade": "function_grade",
+    "appearance_grade": "appearance_grade",
+    "is_modified": "listing__is_modified",
+    "region": "listing__zone",
+    "currency": "currency",
+    "price_micros": "item_micros",
+}
+
+
 def newest_of_completed(*, since: datetime) -> tuple[int, datetime | None, int | None]:
     """How many sales were released since then, and the last of them: another answer means other sales."""
     sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since)
@@ -55,22 +68,11 @@ def completed_sales(
     if memory_mib is not None:
         sizes = GpuModel.objects.filter(slug=model_slug).values_list("memory_sizes_mib", flat=True).first()
         sales = sales.filter(listing__memory_mib=nominal_mib(memory_mib, sizes or []))
-    found = list(sales.select_related("listing__gpu_model").order_by("closed_at", "pk"))
-    behind = owners_of({firm for sale in found for firm in (sale.buyer_id, sale.seller_id)})
+    found = list(sales.order_by("closed_at", "pk").values_list("buyer", "seller", *COLUMNS.values()))
+    behind = owners_of({firm for buyer, seller, *_ in found for firm in (buyer, seller)})
     return [
-        CompletedSale(
-            at=sale.closed_at or sale.agreed_at,
-            model_slug=sale.listing.gpu_model.slug,
-            memory_mib=sale.listing.memory_mib,
-            function_grade=sale.function_grade,
-            appearance_grade=sale.appearance_grade,
-            is_modified=sale.listing.is_modified,
-            region=sale.listing.zone,
-            currency=sale.currency,
-            price_micros=sale.item_micros,
-            is_linked=bool(behind[sale.buyer_id] & behind[sale.seller_id]),
-        )
-        for sale in found
+        CompletedSale(**dict(zip(COLUMNS, told, strict=True)), is_linked=bool(behind[buyer] & behind[seller]))
+        for buyer, seller, *told in found
     ]
 
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketplace.compliance.inquiry import Inquiry, ListState, Party
-from tests.marketplace.compliance.cases import lease, shipped
+from marketplace.compliance.listfile import CODES, OTHER
+from tests.marketplace.compliance.cases import lease, match, sale, screened, shipped
 from tests.marketplace.compliance.test_table import SALES, SALES_SINCE, SCREENINGS
 
 EMBARGO = {"CU", "IR", "KP", "RU", "BY"}
@@ -37,10 +38,10 @@ def expected(case: Inquiry, on: date) -> str:
 def _parties(case: Inquiry, on: date) -> str:
     is_affiliate_day = date(2025, 9, 29) <= on <= date(2025, 11, 9) or on >= date(2026, 11, 10)
     worst = "hold" if case.deal == "sale" and (not case.screening or case.screening.state != "fresh") else "allow"
-    for match in case.screening.matches if case.screening else ():
-        if not match.is_exact or match.source == "UVL":
+    for found in case.screening.matches if case.screening else ():
+        if not found.is_exact or found.source == "UVL":
             worst = max(worst, "hold")
-        elif match.role == "firm" or is_affiliate_day:
+        elif found.role == "firm" or is_affiliate_day:
             return "block"
         else:
             worst = "hold"
@@ -155,6 +156,21 @@ def test_the_table_says_what_the_rules_say(cases: st.SearchStrategy[Inquiry]) ->
         assert shipped(case, on).outcome == expected(case, on)
 
     check()
+
+
+@pytest.mark.parametrize("code", sorted(CODES | {OTHER}))
+def test_every_list_that_is_imported_stops_whoever_is_on_it(code: str) -> None:
+    """A list that no row names would let its parties pass."""
+    for inquiry in (lease, sale):
+        assert shipped(inquiry(screening=screened(match(code)))).outcome == ("hold" if code == "UVL" else "block")
+        assert shipped(inquiry(screening=screened(match(code, role="parent")))).outcome != "allow"
+        assert shipped(inquiry(screening=screened(match(code, is_exact=False)))).outcome == "hold"
+
+
+@pytest.mark.parametrize("word", sorted(FEARED | COMPUTING))
+def test_every_word_that_a_person_reads_holds(word: str) -> None:
+    for text in (word, f"A {word.upper()}, they say."):
+        assert shipped(sale(intended_use=text)).outcome == "hold"
 
 
 @given(

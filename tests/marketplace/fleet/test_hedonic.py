@@ -61,6 +61,15 @@ def test_a_market_that_has_moved_away_from_the_prior_is_followed():
     assert guide.p50_micros > 2 * modelled_guide([], WANTED, LAUNCHES, now=NOON).p50_micros
 
 
+def test_one_models_sales_are_not_pulled_towards_those_of_another():
+    launches = LAUNCHES | {"rtx-3090": Launch(2020, 1_499 * USD, "USD", 24_576)}
+    fallen = [like(20 + number % 3, model_slug="rtx-3090") for number in range(30)]
+    usual = [like(360 + number) for number in range(200)]
+    wanted = Wanted("rtx-3090", 24_576, "USD", function_grade="F2")
+    guide = modelled_guide([*usual, *fallen], wanted, launches, now=NOON)
+    assert (guide.p50_micros, guide.pulled_count) == (pytest.approx(21 * USD, rel=0.15), 0)
+
+
 RESIDUALS = st.lists(st.tuples(st.floats(-5, 5), st.floats(0.01, 1)), max_size=12)
 
 
