@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +22,7 @@ from marketplace.events.services import record_event
 
 REASON_LENGTH_MAX = 1000
 REFERENCE_LENGTH_MAX = 200
+CLEARANCE_MAX = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,8 @@ def _check_finding(finding: SkuFinding) -> None:
         refuse("/eccn", "malformed", "an ECCN looks like 4A090.a or EAR99")
     if finding.valid_until < finding.valid_from:
         refuse("/valid_until", "order", "the last day is before the first")
+    if finding.valid_until - finding.valid_from > CLEARANCE_MAX:
+        refuse("/valid_until", "out_of_range", f"a clearance is looked at anew after {CLEARANCE_MAX.days} days")
 
 
 def _tell_ruling(ruling: HoldRuling) -> None:

@@ -27,14 +27,24 @@ ROWS_AT_ONCE = 2000
 
 @transaction.atomic
 def import_list(
-    *, text: str, file_name: str, published_on: date, actor: str, now: datetime, may_shrink: bool = False
+    *,
+    text: str,
+    file_name: str,
+    published_on: date,
+    actor: str,
+    now: datetime,
+    may_shrink: bool = False,
+    may_be_older: bool = False,
 ) -> ScreeningList:
-    """Replace the list. Raises ListFileError, and Conflict for a list that lost half of its entries; the old one stays.
+    """Replace the list. Raises ListFileError, and Conflict for one that is older or lost half of its entries.
 
-    A list that was cut off on its way would let everybody pass who stood behind the cut.
+    Then the list stays as it was: one that was cut off on its way would let everybody pass who stood behind the cut,
+    and last month's all who were listed since.
     """
     parties = read_list(text)
     before = current_list()
+    if before and not may_be_older and published_on < before.published_on:
+        raise Conflict(f"it is of {published_on}, the list in force of {before.published_on}", code="list_older")
     if before and not may_shrink and len(parties) * 100 < before.entries_count * SHRUNK_BELOW_PERCENT:
         raise Conflict(f"{len(parties)} entries, {before.entries_count} before: is the file whole?", code="list_shrunk")
     made = ScreeningList.objects.create(

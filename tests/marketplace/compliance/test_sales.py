@@ -366,6 +366,7 @@ def test_a_ruling_that_is_none_changes_nothing(
         {"item_class": "fast"},
         {"eccn": "whatever"},
         {"valid_until": TODAY - timedelta(days=1)},
+        {"valid_until": TODAY + timedelta(days=731)},
         {"reason": ""},
         {"reference": ""},
     ],

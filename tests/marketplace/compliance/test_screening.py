@@ -207,7 +207,9 @@ class TestScreening:
         assert ScreeningList.objects.get() == kept and kept.entries.count() == 6
         call_command("import_screening_list", str(half), "--may-shrink")
         assert ScreeningEntry.objects.count() == 1
-        call_command("import_screening_list", str(old))
+        with pytest.raises(CommandError, match="the list in force of"):
+            call_command("import_screening_list", str(old))
+        call_command("import_screening_list", str(old), "--may-be-older")
         newest = ScreeningList.objects.latest("pk")
         assert (newest.entries_count, newest.published_on) == (6, date.fromtimestamp(month_ago))
 
@@ -267,7 +269,7 @@ class TestScreening:
         fresh_list(NOON + timedelta(days=1))
         assert self.sale(alice, firm).outcome == "allow"
         changed = SAMPLE.read_text().replace("Grimshaw General Trading", "Grimshaw Bakeries")
-        import_list(text=changed, file_name="x", published_on=TODAY, actor="test", now=NOON)
+        import_list(text=changed, file_name="x", published_on=TODAY + timedelta(days=1), actor="test", now=NOON)
         assert self.sale(alice, firm).outcome == "hold"
         fresh_list(NOON)
         assert self.sale(alice, firm).outcome == "allow"

@@ -25,6 +25,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument("--published", type=date.fromisoformat, help="day of the list; without it that of the file")
+        parser.add_argument("--may-be-older", action="store_true", help="take a list older than the one in force")
         parser.add_argument("--may-shrink", action="store_true", help="take a list with less than half of the entries")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,6 +41,7 @@ class Command(BaseCommand):
                 actor="system",
                 now=now,
                 may_shrink=options["may_shrink"],
+                may_be_older=options["may_be_older"],
             )
         except (ListFileError, Conflict) as error:
             raise CommandError(f"{file} is refused, the list stays as it was: {error}") from error
