@@ -220,6 +220,7 @@ SPECTACULAR_SETTINGS = {
         "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
         "PhotoKindEnum": "listings.cards.states.PhotoKind",
         "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
+        "ComplianceOutcomeEnum": [(each, each) for each in ("allow", "hold", "block")],
     },
 }
 

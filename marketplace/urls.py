@@ -19,6 +19,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.payments.urls")),
     path("api/v1/", include("marketplace.catalogue.urls")),
     path("api/v1/", include("nodes.urls")),
+    path("api/v1/", include("marketplace.compliance.urls")),
     path("api/v1/", include("marketplace.book.urls")),
     path("api/v1/", include("listings.urls")),
     path("api/v1/", include("listings.cards.urls")),

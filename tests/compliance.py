@@ -16,5 +16,6 @@ def fresh_list(now: datetime, *, days_old: int = 0) -> ScreeningList:
     """The sample list of invented names, published some days ago."""
     published = now.astimezone(UTC).date() - timedelta(days=days_old)
     return import_list(
-        text=SAMPLE.read_text(), file_name=SAMPLE.name, published_on=published, actor="test", now=now, may_shrink=True
-    )
+        text=SAMPLE.read_text(), file_name=SAMPLE.name, published_on=published, actor="test", now=now, may_shrink=True,
+        may_be_older=True,
+    )  # fmt: skip

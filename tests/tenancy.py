@@ -13,6 +13,7 @@ from django.urls import URLResolver, get_resolver
 from marketplace.accounts.joining import set_member
 from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
+from marketplace.compliance.models import ComplianceDecision
 from marketplace.leases.models import Lease
 from marketplace.payments.services import start_deposit
 from nodes.services.enrolment import create_enrolment_token
@@ -73,6 +74,7 @@ class World:
         fund(self.bob, 2000 * 10**6, "EUR")
         self.bid = bid(self.bob, self.host.cards[0], now=NOON, limit=10**6)
         self.sale = bid(self.bob, on_sale.lot.get().card, now=NOON, limit=1100 * 10**6, currency="EUR").sales.get()
+        self.decision = ComplianceDecision.objects.filter(firm=self.bob).latest("pk")
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
@@ -96,6 +98,7 @@ _NODE = _alices(public_id=lambda world: world.host.node.public_id)
 _BID = _bobs(bid_id=lambda world: world.bid.public_id)
 _SALE = _bobs(sale_id=lambda world: world.sale.public_id)
 _CARD_LISTING = _alices(listing_id=lambda world: world.card_listing.public_id)
+_DECISION = _bobs(decision_id=lambda world: world.decision.public_id)
 _LISTING = {"listing_id": lambda world: world.listing.public_id}
 
 # route → the firm that may ask, and the names that fill the address
@@ -141,11 +144,24 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
         ],
         _SALE,
     ),
+    "compliance-decisions/<str:decision_id>/": _DECISION,
+    **dict.fromkeys(
+        [
+            "export-rules/decisions/<str:decision_id>/",
+            *(f"export-rules/decisions/<str:decision_id>/{each}/" for each in ("rule", "documents")),
+        ],
+        _DECISION,
+    ),
+    "export-rules/firms/<str:firm_id>/names/": _bobs(firm_id=lambda world: world.bob.public_id),
     "cards/<str:card_id>/passport/": _alices(card_id=lambda world: world.host.cards[0].public_id),
     "capacity-listings/<str:listing_id>/": _alices(**_LISTING),
     "capacity-listings/<str:listing_id>/<str:action>/": _alices(action=lambda _: "pause", **_LISTING),
 }
 
+# For operators alone: a firm that the object is about is told so, for every other it does not exist.
+OPERATOR_READS = {"export-rules/", "export-rules/decisions/", "export-rules/clearances/"} | {
+    "export-rules/decisions/<str:decision_id>/"
+}
 SELLS = frozenset({"trade", "fleet"})
 FREE: frozenset[str] = frozenset({"read"})
 # (method, route) → one of these scopes is needed; none of them suffices for what only operators do
@@ -179,6 +195,9 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     **{("post", f"sales/<str:sale_id>/{each}/"): SELLS for each in ("ship", "receive", "evidence")},
     **{("post", f"sales/<str:sale_id>/{each}/"): frozenset({"trade"}) for each in ("accept", "dispute")},
     ("post", "sales/<str:sale_id>/resolve/"): frozenset(),
+    **{("post", f"export-rules/decisions/<str:decision_id>/{each}/"): frozenset() for each in ("rule", "documents")},
+    ("post", "export-rules/firms/<str:firm_id>/names/"): frozenset(),
+    ("post", "export-rules/clearances/"): frozenset(),
     ("post", "passports/verify/"): FREE,
     ("post", "capacity-listings/"): frozenset({"trade", "fleet"}),
     ("patch", "capacity-listings/<str:listing_id>/"): frozenset({"trade", "fleet"}),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from marketplace.accounts.models import ApiKey, Firm, Invitation, Membership, User
+from marketplace.accounts.roles import Role
 from marketplace.common.errors import NotFound
 
 
@@ -16,6 +20,25 @@ def lock_firm(firm: Firm) -> None:
 def members_of(firm: Firm) -> QuerySet[Membership]:
     """Who works for the firm."""
     return Membership.objects.filter(firm=firm).select_related("user")
+
+
+def owners_of(firm_ids: Collection[int]) -> dict[int, frozenset[str]]:
+    """Who stands behind each firm: its own name, its ultimate parent's, and the people who own it here.
+
+    Two firms that have one of these in common are linked: what they sell each other has no price of the market.
+    """
+    behind = {
+        pk: {f"firm {_written_alike(name)}" for name in names if name.strip()}
+        for pk, *names in Firm.objects.filter(pk__in=firm_ids).values_list("pk", "name", "ultimate_parent")
+    }
+    owners = Membership.objects.filter(firm__in=firm_ids, role=Role.OWNER)
+    for firm_id, user_id in owners.values_list("firm_id", "user_id"):
+        behind[firm_id].add(f"person {user_id}")
+    return {pk: frozenset(keys) for pk, keys in behind.items()}
+
+
+def _written_alike(name: str) -> str:
+    return " ".join(re.findall(r"\w+", name.casefold()))
 
 
 def invitations_of(firm: Firm) -> QuerySet[Invitation]:

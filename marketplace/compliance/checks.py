@@ -8,7 +8,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError
 
-from marketplace.compliance.rulefile import read_ruleset
+from marketplace.compliance.rulefile import read_new_ruleset
 from marketplace.compliance.selectors import last_good_table
 from marketplace.compliance.tablefile import UNREADABLE, rule_file
 
@@ -16,7 +16,7 @@ from marketplace.compliance.tablefile import UNREADABLE, rule_file
 def check_rule_file(app_configs: Sequence[Any] | None, **_: Any) -> list[CheckMessage]:
     """An error, or a warning where an earlier table stays in force, when the rule file is not usable."""
     try:
-        read_ruleset(rule_file().read_text(encoding="utf-8"))
+        read_new_ruleset(rule_file().read_text(encoding="utf-8"))
     except UNREADABLE as error:
         trouble = f"the compliance rule file is not usable: {error}"
         kept = _kept_version()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
+from marketplace.common.countries import COUNTRIES
 from marketplace.compliance.inquiry import Deal, Inquiry, Match
 
 UNKNOWN = "unknown"
@@ -33,19 +35,20 @@ def facts_of(
 
 
 def country_of(text: str) -> str:
-    """The country of a code such as `DE` or `DE-BE`; `unknown` where it is none."""
+    """The country of a code such as `DE` or `DE-BE`; `unknown` where ISO 3166-1 has none, such as `UK`."""
     code = text.strip().upper().partition("-")[0]
-    return code if re.fullmatch(r"[A-Z]{2}", code) else UNKNOWN
+    return code if code in COUNTRIES else UNKNOWN
 
 
 def _places(inquiry: Inquiry) -> dict[str, frozenset[str]]:
-    seller = inquiry.seller
+    seller, lab = inquiry.seller, inquiry.lab
     return {
         "headquarters": frozenset({country_of(inquiry.headquarters_country)}),
         "parent": frozenset({country_of(inquiry.ultimate_parent_country)}),
-        "destination": _one(inquiry.destination_country),
+        "destination": _one(inquiry.destination_country) | _one(inquiry.lab_country),
         "origin": _one(inquiry.origin_country),
         "seller": _one(seller.headquarters_country) | _one(seller.ultimate_parent_country) if seller else frozenset(),
+        "lab": _one(lab.headquarters_country) | _one(lab.ultimate_parent_country) if lab else frozenset(),
     }
 
 
@@ -64,13 +67,13 @@ def _countries(places: Mapping[str, frozenset[str]]) -> Facts:
 
 
 def _groups(places: Mapping[str, frozenset[str]], groups: Mapping[str, frozenset[str]]) -> Facts:
-    """`control_group` is the buyer's or the destination's: a headquarters counts wherever the card goes."""
+    """`control_group` is of whoever gets the card on its way: a headquarters counts wherever the card goes."""
     buyer = places["headquarters"] | places["parent"]
     wanted = {
         "buyer_group": buyer,
         "destination_group": places["destination"],
         "origin_group": places["origin"],
-        "control_group": buyer | places["destination"],
+        "control_group": buyer | places["lab"] | places["destination"],
     }
     return {
         fact: frozenset(name for name, countries in groups.items() if countries & here) for fact, here in wanted.items()
@@ -78,14 +81,20 @@ def _groups(places: Mapping[str, frozenset[str]], groups: Mapping[str, frozenset
 
 
 def _movement(inquiry: Inquiry) -> frozenset[str]:
+    """Of every leg: to the lab and from there on, where there is one."""
     if inquiry.deal is not Deal.SALE:
         return frozenset()
-    origin, destination = country_of(inquiry.origin_country or ""), country_of(inquiry.destination_country or "")
+    stops = [inquiry.origin_country, inquiry.lab_country, inquiry.destination_country]
+    countries = [country_of(stop or "") for number, stop in enumerate(stops) if stop is not None or number != 1]
+    return frozenset(_leg(*leg) for leg in pairwise(countries))
+
+
+def _leg(origin: str, destination: str) -> str:
     if UNKNOWN in {origin, destination}:
-        return frozenset({UNKNOWN})
+        return UNKNOWN
     if origin == destination:
-        return frozenset({"in-country"})
-    return frozenset({"export" if origin == UNITED_STATES else "reexport"})
+        return "in-country"
+    return "export" if origin == UNITED_STATES else "reexport"
 
 
 def _screening(inquiry: Inquiry) -> Facts:

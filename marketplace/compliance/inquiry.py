@@ -105,6 +105,8 @@ class Inquiry:
     screening: Screening | None = None
     documents_on_file: tuple[str, ...] = ()
     ruled: Ruled | None = None
+    lab: Party | None = None  # who gets the card on its way, to measure it
+    lab_country: str | None = None  # and where
 
 
 ALWAYS = frozenset(
@@ -188,6 +190,7 @@ READERS: dict[str, Any] = {
     "regions": tuple,
     "documents_on_file": tuple,
     "seller": lambda value: Party(**value),
+    "lab": lambda value: Party(**value),
     "item": _item,
     "classification": _classification,
     "screening": _screening,

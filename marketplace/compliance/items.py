@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 MARGIN = Decimal("0.03")  # closer than this to a limit, our figures decide nothing
@@ -17,6 +17,9 @@ TPP_DATACENTRE = Decimal(1600)  # the floor of every density test
 TPP_MIDDLE = Decimal(2400)  # 3A090.b, first limb
 DENSITY_HIGH, DENSITY_MIDDLE, DENSITY_LOW = Decimal("5.92"), Decimal("3.2"), Decimal("1.6")
 TPP_FAST = Decimal(64)  # 3A991.p begins at 8 tera-operations of 8 bits
+LIMITS = tuple(str(limit) for limit in (MARGIN, TPP_ANY, TPP_DATACENTRE, TPP_MIDDLE, TPP_FAST)) + tuple(
+    str(limit) for limit in (DENSITY_HIGH, DENSITY_MIDDLE, DENSITY_LOW)
+)
 ECCN = re.compile(r"(?P<number>\d[A-E]\d{3})(?:\.(?P<paragraph>[a-z])(?:\.\d+)*)?|EAR99")
 MIB_PER_GIB = 1024
 
@@ -79,7 +82,15 @@ def classify(item: Item, *, cleared_as: ItemClass | None = None) -> Classificati
         return _by_vendor(item)
     if item.is_borderline or near_a_limit(item):
         return _unknown("its figures are within 3 % of a limit")
+    if item.is_modified and _differs_for_datacentre(item):
+        return _unknown("it was modified, and if that was for datacentres it is of another class")
     return _computed(item)
+
+
+def _differs_for_datacentre(item: Item) -> bool:
+    """Whether the same figures in a card for datacentres have another class, and a rebuild may be for them."""
+    for_it = replace(item, designed_for_datacentre=True)
+    return near_a_limit(for_it) or _computed(for_it).item_class is not _computed(item).item_class
 
 
 def near_a_limit(item: Item) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from marketplace.compliance.screening import ListedParty, plain
@@ -40,23 +40,37 @@ def read_list(text: str) -> list[ListedParty]:
 def _json_rows(text: str) -> Iterable[Any]:
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ListFileError(f"not JSON: {error}") from error
     rows = document.get("results") if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise ListFileError("JSON has its entries in `results`")
+    total = document.get("total", len(rows)) if isinstance(document, dict) else len(rows)
+    if total != len(rows):
+        raise ListFileError(f"{len(rows)} of {total} entries: one page of an answer is not the list")
     return rows
 
 
-def _csv_rows(text: str) -> Iterable[Any]:
+def _csv_rows(text: str) -> Iterator[Any]:
     csv.field_size_limit(CELL_LENGTH_MAX)
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
-        if missing := sorted({"source", "name"} - set(reader.fieldnames or ())):
+        columns = list(reader.fieldnames or ())
+        if missing := sorted({"source", "name"} - set(columns)):
             raise ListFileError(f"the columns {', '.join(missing)} are missing")
-        return list(reader)
+        if len(set(columns)) != len(columns):
+            raise ListFileError("two columns have one name")
+        for number, row in enumerate(reader, start=1):
+            yield _whole(number, row)
     except csv.Error as error:
         raise ListFileError(f"not CSV: {error}") from error
+
+
+def _whole(number: int, row: dict[str | Any, Any]) -> dict[str | Any, Any]:
+    """A row with a column more or less has its name in another place."""
+    if None in row or None in row.values():
+        raise ListFileError(f"entry {number} has {'more' if None in row else 'fewer'} columns than the first line")
+    return row
 
 
 def _party(number: int, row: Any) -> ListedParty:

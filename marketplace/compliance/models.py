@@ -94,7 +94,8 @@ class DocumentOnFile(models.Model):
 class SkuClearance(models.Model):
     """The class that a person found for a SKU (model, memory, modified), for some days; the newest row leads.
 
-    A row with the class `unknown` takes an earlier one back.
+    A row with the class `unknown` takes an earlier one back. `class_digest` is `Ruleset.class_digest` of the table that
+    it was found under: when the rows about classes or the maker's ECCN change, a person looks again.
     """
 
     public_id = PublicIdField("clr")
@@ -107,6 +108,7 @@ class SkuClearance(models.Model):
     reason = models.CharField(max_length=1000)
     valid_from = models.DateField()
     valid_until = models.DateField()
+    class_digest = models.CharField(max_length=16, default="")
     recorded_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
 

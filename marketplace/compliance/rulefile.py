@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from marketplace.common.countries import COUNTRIES
 from marketplace.compliance.facts import UNKNOWN
 from marketplace.compliance.inquiry import Deal, ListState, Stage
 from marketplace.compliance.items import ECCN, ItemClass
@@ -89,10 +90,53 @@ def read_ruleset(text: str) -> Ruleset:
     return Ruleset(f"{document['version']}+{digest}", rules, groups, toggles, eccns, tuple(sorted(documents.items())))
 
 
+def read_new_ruleset(text: str) -> Ruleset:
+    """The table of a file that is to come into force; what a kept table may still have is refused as well.
+
+    A country that there is not, or a group or toggle that ends before the rows that ask for it, would match nothing
+    without a word, and let pass what the row is there to stop.
+    """
+    ruleset = read_ruleset(text)
+    for group in ruleset.groups:
+        _check_countries(f"country group {group.name}", group.values)
+    named: dict[str, list[Period]] = {each.name: [] for each in (*ruleset.groups, *ruleset.toggles)}
+    for each in (*ruleset.groups, *ruleset.toggles):
+        named[each.name].append(each.period)
+    for rule in ruleset.rules:
+        _check_rule(rule, named)
+    return ruleset
+
+
+def _check_rule(rule: Rule, named: Mapping[str, list[Period]]) -> None:
+    for fact, values in (*rule.when, *rule.unless):
+        if fact.endswith("_country"):
+            _check_countries(rule.id, values)
+        elif fact in GROUP_FACTS or fact == "toggle":
+            for name in sorted(values):
+                _check_cover(rule, name, named[name])
+
+
+def _check_countries(where: str, values: Iterable[str]) -> None:
+    if strangers := sorted(set(values) - set(COUNTRIES) - {UNKNOWN}):
+        raise RuleFileError(f"{where}: ISO 3166-1 has no country {', '.join(strangers)}")
+
+
+def _check_cover(rule: Rule, name: str, periods: list[Period]) -> None:
+    """The periods of a name follow each other without a gap; so their ends are enough to look at."""
+    first = min(each.effective_from for each in periods)
+    if rule.period.effective_from < first:
+        raise RuleFileError(f"{rule.id} asks for {name} from {rule.period.effective_from}, which begins on {first}")
+    if any(each.effective_to is None for each in periods):
+        return
+    last, until = max(each.effective_to or date.max for each in periods), rule.period.effective_to or date.max
+    if until > last:
+        raise RuleFileError(f"{rule.id} asks for {name}, of which no row is in force after {last}")
+
+
 def _document(text: str) -> dict[str, Any]:
     try:
         document = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-02-30
         raise RuleFileError(f"not YAML: {error}") from error
     if not isinstance(document, dict) or not {"version", "rules"} <= set(document) <= {"version", "rules", *SECTIONS}:
         raise RuleFileError(f"the file has a version and rules, it may have {', '.join(SECTIONS)}, and nothing else")

@@ -6,12 +6,14 @@ Every row that matches counts and the most severe outcome wins; where no row mat
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from marketplace.compliance.facts import Facts, facts_of
 from marketplace.compliance.inquiry import Inquiry, Ruled, input_hash
+from marketplace.compliance.items import LIMITS
 
 NO_RULE = "no-rule"
 REFUSED = "operator-refused"
@@ -59,6 +61,12 @@ class Rule:
     documents: tuple[str, ...] = ()
     clearable: bool = True  # whether an operator's ruling on one case lifts a hold
 
+    @property
+    def says(self) -> tuple[object, ...]:
+        """What it does, without its days and who answers for it: equal for two rows that decide alike."""
+        conditions = tuple((fact, tuple(sorted(values))) for part in (self.when, self.unless) for fact, values in part)
+        return self.id, len(self.when), conditions, self.outcome.value, self.documents, self.clearable
+
 
 @dataclass(frozen=True, slots=True)
 class Dated:
@@ -94,6 +102,19 @@ class Ruleset:
         """What the maker says about a model, "" where the table does not know."""
         found = (each.values for each in self.eccns if each.name == slug and each.period.in_force(on))
         return next(iter(next(found, ())), "")
+
+    def class_digest(self, slug: str) -> str:
+        """16 hex digits of what gives a class its meaning: the limits, the rows that ask for one, the model's ECCNs.
+
+        A clearance of the SKU holds while they are the same.
+        """
+        rows = [(rule.says, rule.period) for rule in self.rules if any(fact == "item_class" for fact, _ in rule.when)]
+        eccns = [(sorted(each.values), each.period) for each in self.eccns if each.name == slug]
+        return hashlib.sha256(repr((LIMITS, rows, eccns)).encode()).hexdigest()[:16]
+
+    def row(self, rule_id: str, on: date) -> Rule | None:
+        """The row of this id that is in force on a day."""
+        return next((rule for rule in self.rules if rule.id == rule_id and rule.period.in_force(on)), None)
 
     def facts(self, inquiry: Inquiry, on: date) -> Facts:
         """The facts of a deal under this table on a day."""

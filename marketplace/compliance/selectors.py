@@ -28,6 +28,28 @@ def decision_of(firm: Firm, public_id: str) -> ComplianceDecision:
     return _one(ComplianceDecision.objects.filter(firm=firm), public_id)
 
 
+def decisions_of(firm: Firm) -> QuerySet[ComplianceDecision]:
+    """Every decision about this firm as the buyer."""
+    return ComplianceDecision.objects.filter(firm=firm).select_related("table")
+
+
+def decisions_for_operators(
+    *, is_waiting: bool = False, firm: str = "", subject: str = "", outcome: str = ""
+) -> QuerySet[ComplianceDecision]:
+    """Every decision, or those that wait for a ruling; "" means any."""
+    rows = waiting_decisions() if is_waiting else ComplianceDecision.objects.select_related("firm", "seller", "table")
+    wanted = {"firm__public_id": firm, "subject": subject, "outcome": outcome}
+    return rows.filter(**{name: value for name, value in wanted.items() if value})
+
+
+def any_firm(public_id: str) -> Firm:
+    """A firm, for an operator."""
+    found = Firm.objects.filter(public_id=public_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
 def any_decision(public_id: str) -> ComplianceDecision:
     """A decision, for an operator."""
     return _one(ComplianceDecision.objects.all(), public_id)
@@ -52,7 +74,7 @@ def ruling_on(*, firm_id: int, stage: str, subject: str, case_hash: str) -> Hold
     rulings = HoldRuling.objects.filter(
         decision__firm_id=firm_id, decision__stage=stage, decision__subject=subject, decision__case_hash=case_hash
     )
-    return rulings.select_related("decision").order_by("-pk").first()
+    return rulings.select_related("decision__table").order_by("-pk").first()
 
 
 def subject_of(decision: ComplianceDecision) -> str:
@@ -66,8 +88,13 @@ def documents_of(subject: str, on: date) -> QuerySet[DocumentOnFile]:
     return DocumentOnFile.objects.filter(valid, subject=subject).select_related("recorded_by").order_by("pk")
 
 
-def clearance_of(item: Item, on: date) -> SkuClearance | None:
-    """What was last found about the item's SKU, if it holds on this day."""
+def document_by_id(public_id: str) -> DocumentOnFile:
+    """One paper."""
+    return DocumentOnFile.objects.select_related("recorded_by").get(public_id=public_id)
+
+
+def clearance_of(item: Item, on: date, class_digest: str) -> SkuClearance | None:
+    """What was last found about the item's SKU, if it holds on this day and under rows with this digest."""
     slug, memory, is_modified = item.sku
     if memory is None:
         return None
@@ -76,8 +103,18 @@ def clearance_of(item: Item, on: date) -> SkuClearance | None:
         .order_by("-pk")
         .first()
     )
-    is_valid = newest and newest.item_class != ItemClass.UNKNOWN and newest.valid_from <= on <= newest.valid_until
-    return newest if is_valid else None
+    return newest if newest and holds(newest, on, class_digest) else None
+
+
+def holds(clearance: SkuClearance, on: date, class_digest: str) -> bool:
+    """Whether a clearance, the newest of its SKU, still says what it said."""
+    is_dated = clearance.valid_from <= on <= clearance.valid_until
+    return is_dated and clearance.item_class != ItemClass.UNKNOWN and clearance.class_digest == class_digest
+
+
+def clearance_by_id(public_id: str) -> SkuClearance:
+    """One clearance."""
+    return clearances().get(public_id=public_id)
 
 
 def clearances() -> QuerySet[SkuClearance]:
@@ -101,6 +138,11 @@ def last_good_table() -> RuleTable | None:
     return adoption.table if adoption else RuleTable.objects.order_by("-pk").first()
 
 
+def table_of_version(version: str) -> RuleTable | None:
+    """A table that has decided something."""
+    return RuleTable.objects.filter(version=version).first()
+
+
 def current_list() -> ScreeningList | None:
     """The list that was imported last."""
     return ScreeningList.objects.order_by("-pk").first()
@@ -108,7 +150,7 @@ def current_list() -> ScreeningList | None:
 
 def reviews_of(firm: Firm) -> QuerySet[MatchReview]:
     """What people found about the firm's name and its parent's, oldest first: the last word counts."""
-    return MatchReview.objects.filter(firm=firm).select_related("reviewed_by").order_by("pk")
+    return MatchReview.objects.filter(firm=firm).select_related("firm", "reviewed_by").order_by("pk")
 
 
 def _one(rows: QuerySet[ComplianceDecision], public_id: str) -> ComplianceDecision:

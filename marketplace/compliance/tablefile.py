@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_ruleset
+from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_new_ruleset, read_ruleset
 from marketplace.compliance.rules import Ruleset
 from marketplace.compliance.selectors import last_good_table
 
@@ -34,14 +34,20 @@ def table_in_force() -> TableInForce:
     """
     try:
         text = rule_file().read_text(encoding="utf-8")
-        return TableInForce(read_ruleset(text), text)
+        return TableInForce(read_new_ruleset(text), text)
     except UNREADABLE as error:
         kept = last_good_table()
         if kept is None:
             raise
         trouble = f"{rule_file()} is not usable ({error}); {kept.version} stays in force"
         log.error("compliance: %s", trouble)
-        return TableInForce(read_ruleset(kept.text), kept.text, trouble)
+        return TableInForce(kept_ruleset(kept.text), kept.text, trouble)
+
+
+@functools.lru_cache(maxsize=16)
+def kept_ruleset(text: str) -> Ruleset:
+    """The table of a kept text; texts of decisions never change."""
+    return read_ruleset(text)
 
 
 def rule_file() -> Path:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from marketplace.demo import embedded, orphans, place
@@ -85,8 +86,9 @@ def _prepare(here: Place, environ: dict[str, str], stopping: threading.Event) ->
     """What has to be done before the first process starts; all of it may be done again."""
     _step("bringing the database up to date", manage("migrate", "--no-input"), here, environ, stopping)
     _step("loading the catalogue of GPUs", manage("load_catalogue"), here, environ, stopping)
-    names = str(place.ROOT / "marketplace/compliance/samples/screening_sample.csv")
-    _step("importing a list of invented names", manage("import_screening_list", names), here, environ, stopping)
+    sample, today = place.ROOT / "marketplace/compliance/samples/screening_sample.csv", datetime.now(UTC).date()
+    listed = manage("import_screening_list", str(sample), "--published", today.isoformat())
+    _step("importing a list of invented names", listed, here, environ, stopping)
     _step("collecting static files", manage("collectstatic", "--no-input"), here, environ, stopping)
     people = (sys.executable, "-m", "marketplace.demo.people", str(here.people_file))
     _step("making the people of the demo", people, here, environ, stopping)

@@ -193,7 +193,7 @@ class Advisor:
     def _supply_found(self, wanted: Wanted, model: GpuModel, key: KindKey) -> Found:
         since = self.now - timedelta(days=30)
         sold = sum(
-            is_same_card(sale, wanted) and sale.at > since and sale.currency == self.currency
+            is_same_card(sale, wanted) and sale.at > since and sale.currency == self.currency and not sale.is_linked
             for sale in self.market.sales(model.slug)
         )
         offered = self.market.on_offer(model, key.memory_gib)

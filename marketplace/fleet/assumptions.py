@@ -6,6 +6,7 @@ Shares are basis points, money is micros, so nothing is a fraction of money befo
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -231,6 +232,16 @@ def assume(
     if assumed["own_value"].value is None:
         assumed["own_value"] = _derived("own_value", rent or 0, "what the same hour would cost to rent here")
     return assumed
+
+
+def contradictions(given: Mapping[str, int]) -> dict[str, str]:
+    """What can't all be so, by the name of one of them; each value alone is within its limits."""
+    found = {}
+    if given.get("rented_share", 0) + given.get("own_share", 0) > WHOLE:
+        found["own_share"] = "rented and used by yourself are more hours than there are"
+    if given.get("load_watts", math.inf) < given.get("idle_watts", 0):
+        found["load_watts"] = "a card under load takes no less than an idle one"
+    return found
 
 
 def inputs_of(assumed: Mapping[str, Assumed]) -> Inputs:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.db.models import Count, F
@@ -16,38 +18,40 @@ from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.money import parse_micros
 from marketplace.fleet.guide import SALES_SINCE, CompletedSale, Guide, Wanted, gibibytes, guide_for
-from marketplace.fleet.hedonic import Launch, modelled_guide
+from marketplace.fleet.hedonic import Fitted, Launch, fit, guide_from
 from marketplace.sales.models import CardBid
-from marketplace.sales.selectors import completed_sales
+from marketplace.sales.selectors import completed_sales, newest_of_completed
 from marketplace.sales.states import BidState
 
+KEPT_SECONDS = 60
+Version = tuple[int, datetime | None, int | None, int]
 LAUNCH_PRICES = Path(__file__).parent / "facts" / "launch_prices.csv"
 
 
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Every completed sale by model."""
+
+    by_model: Mapping[str, Sequence[CompletedSale]]
+
+
 class CardMarket:
-    """One look at the market; what was read once is not read again."""
+    """One look at the market. Sales and what they teach are kept in the process until there are others."""
 
     def __init__(self, currency: str, *, now: datetime, viewer: Firm | None = None) -> None:
         self.currency, self.now, self.viewer = currency, now, viewer
-        self._sales: dict[str, Sequence[CompletedSale]] = {}
+        self._version = (*newest_of_completed(since=now - SALES_SINCE), int(now.timestamp() // KEPT_SECONDS))
 
     def guide(self, wanted: Wanted) -> Guide | None:
         """From sales of such cards, else from the model, else nothing."""
         found = guide_for(self.sales(wanted.model_slug), wanted, now=self.now)
         if found is not None:
             return found
-        known = launches(self.currency)
-        if wanted.model_slug not in known:
-            return None
-        like = [sale for slug in known for sale in self.sales(slug)]
-        return modelled_guide(like, wanted, known, now=self.now)
+        return guide_from(_fitted(self.currency, self._version), wanted, now=self.now)
 
     def sales(self, model_slug: str) -> Sequence[CompletedSale]:
         """The completed sales of a model."""
-        if model_slug not in self._sales:
-            since = self.now - SALES_SINCE
-            self._sales[model_slug] = completed_sales(model_slug=model_slug, since=since)
-        return self._sales[model_slug]
+        return _completed(self._version).by_model.get(model_slug, ())
 
     def on_offer(self, model: GpuModel, memory_gib: int) -> int:
         """How many such cards others offer."""
@@ -70,6 +74,26 @@ class CardMarket:
         rows = bids if self.viewer is None else bids.exclude(firm=self.viewer)
         wanted = rows.values_list("memory_mib", "limit_micros").annotate(left=F("count") - F("filled_count"))
         return [limit for size, limit, left in wanted if gibibytes(size) == memory_gib for _ in range(left)]
+
+
+@functools.lru_cache(maxsize=2)
+def _completed(version: Version) -> Completed:
+    """The sales that `version` stands for: rows are the truth, and other rows have another version."""
+    by_model: dict[str, list[CompletedSale]] = defaultdict(list)
+    for sale in completed_sales(since=_at(version) - SALES_SINCE):
+        by_model[sale.model_slug].append(sale)
+    return Completed(dict(by_model))
+
+
+@functools.lru_cache(maxsize=8)
+def _fitted(currency: str, version: Version) -> Fitted:
+    known, sales = launches(currency), _completed(version).by_model
+    return fit([sale for slug in known for sale in sales.get(slug, ())], known, currency, now=_at(version))
+
+
+def _at(version: Version) -> datetime:
+    """The end of the minute: no sale of the version is later."""
+    return datetime.fromtimestamp((version[-1] + 1) * KEPT_SECONDS, UTC)
 
 
 def launches(currency: str) -> dict[str, Launch]:

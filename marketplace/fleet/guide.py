@@ -48,6 +48,8 @@ class CompletedSale(Protocol):
     def currency(self) -> str: ...
     @property
     def price_micros(self) -> int: ...
+    @property
+    def is_linked(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +95,24 @@ class Guide:
     updated_at: datetime | None
     pooled: tuple[str, ...] = field(default=())  # what was asked for and had to be left open
     prior: str = ""
+    linked_count: int = 0  # between firms with one owner, which say nothing
+    pulled_count: int = 0  # so far from the rest that the model counts them as nearer
 
     @property
     def basis(self) -> str:
         """`based on 12 sales, updated 2026-11-20`, and what else the reader must know."""
         if self.method == Method.HEDONIC:
-            return f"a model, not a market price: based on {_sales(self.sale_count)} of like cards and {self.prior}"
+            like = f"a model, not a market price: based on {_sales(self.sale_count)} of like cards and {self.prior}"
+            return ", ".join([like, *self._left_out()])
         parts = [f"based on {_sales(self.sale_count)}"]
         if self.updated_at:
             parts.append(f"updated {self.updated_at:%Y-%m-%d}")
-        if self.dropped_count:
-            parts.append(f"{self.dropped_count} left out as far from the rest")
-        return ", ".join([*parts, *(f"any {name}" for name in self.pooled)])
+        return ", ".join([*parts, *self._left_out(), *(f"any {name}" for name in self.pooled)])
+
+    def _left_out(self) -> list[str]:
+        said = [(self.dropped_count, "as far from the rest"), (self.linked_count, "as between linked firms")]
+        pulled = [f"{self.pulled_count} far from the rest counted as nearer"] if self.pulled_count else []
+        return [*(f"{count} left out {why}" for count, why in said if count), *pulled]
 
     @property
     def spread(self) -> float:
@@ -114,7 +122,8 @@ class Guide:
 
 def price_guide(sales: Sequence[CompletedSale], *, currency: str, now: datetime) -> Guide | None:
     """The guide of sales of like cards in one currency; None when they are too few to say anything."""
-    eligible = [sale for sale in sales if sale.currency == currency and sale.price_micros > 0 and sale.at <= now]
+    told = [sale for sale in sales if sale.currency == currency and sale.price_micros > 0 and sale.at <= now]
+    eligible = [sale for sale in told if not sale.is_linked]
     priced = [(sale.price_micros, weight_of(now - sale.at)) for sale in eligible]
     flags = within_deviations(priced)
     kept = [sale for sale, is_kept in zip(eligible, flags, strict=True) if is_kept]
@@ -132,6 +141,7 @@ def price_guide(sales: Sequence[CompletedSale], *, currency: str, now: datetime)
         dropped_count=len(eligible) - len(kept),
         effective_count=effective,
         updated_at=max(sale.at for sale in kept),
+        linked_count=len(told) - len(eligible),
     )
 
 
@@ -161,7 +171,9 @@ def monthly_decline(sales: Sequence[CompletedSale], wanted: Wanted, *, now: date
     So no single odd sale, nor a quarter of them, turns the answer round. None when the sales are few or close together.
     """
     same = [
-        sale for sale in sales if is_same_card(sale, wanted) and sale.currency == wanted.currency and sale.at <= now
+        sale
+        for sale in sales
+        if is_same_card(sale, wanted) and sale.currency == wanted.currency and sale.at <= now and not sale.is_linked
     ]
     newest = sorted(same, key=lambda sale: sale.at)[-TREND_SALES_MAX:]
     if len(newest) < TREND_SALES_MIN or newest[-1].at - newest[0].at < TREND_SPAN:

@@ -8,12 +8,14 @@ logarithm, so that few sales move the prior a little and many replace it. The an
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from marketplace.common.money import format_micros
 from marketplace.fleet.guide import NORMAL_P75, CompletedSale, Guide, Method, Wanted, gibibytes, weight_of
+from marketplace.fleet.quantiles import DEVIATIONS_MAX, weighted_quantile
 
 # SpotWire valuator data 2026-06-04, CC-BY-4.0: value by years since launch, and by condition.
 AGE_CURVE = (1.00, 0.78, 0.60, 0.46, 0.35)
@@ -23,6 +25,7 @@ CONDITION_UNKNOWN = 0.72
 # Twice the memory was worth 9 to 22 % more in the listings that we know; the middle of it.
 MEMORY_DOUBLED = 1.155
 NOISE = 0.15  # how far two sales of the very same card lie apart, in logarithms
+SPREAD_MIN = 0.30  # what like cards lie apart at least, beside the prior: within 3.5 of it a sale counts as it is
 # How far each property is expected to move a price beside the prior.
 EXPECTED = {"model": 0.30, "memory": 0.20, "age": 0.10, "grade": 0.10, "appearance": 0.05, "region": 0.10, "mod": 0.10}
 PRIOR_TEXT = "the launch price of {price} {currency} ({year}), its age and its condition"
@@ -51,17 +54,61 @@ class Described:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What the sales of all models in one currency have taught the model: the same for every card."""
+
+    currency: str
+    launches: Mapping[str, Launch]
+    ridge: Ridge
+    sales: Sequence[CompletedSale]
+    pulled_count: int
+    linked_count: int
+
+
 def modelled_guide(
     sales: Sequence[CompletedSale], wanted: Wanted, launches: Mapping[str, Launch], *, now: datetime
 ) -> Guide | None:
     """The model's guide; None where the launch price in this currency is not known."""
-    launch = launches.get(wanted.model_slug)
+    return guide_from(fit(sales, launches, wanted.currency, now=now), wanted, now=now)
+
+
+def fit(sales: Sequence[CompletedSale], launches: Mapping[str, Launch], currency: str, *, now: datetime) -> Fitted:
+    """Learn from completed sales; those between linked firms teach nothing, those far from the rest are pulled in."""
+    told = [sale for sale in sales if _is_known(sale, currency, launches) and sale.at <= now]
+    known = [sale for sale in told if not sale.is_linked]
+    by_model: dict[str, list[CompletedSale]] = defaultdict(list)
+    for sale in known:
+        by_model[sale.model_slug].append(sale)
+    rows, pulled = [], 0
+    for sold in by_model.values():
+        weighed = [_weighed(sale, launches, now) for sale in sold]
+        for sale, near, (residual, weight) in zip(sold, pulled_in(weighed), weighed, strict=True):
+            rows.append((_features(_of(sale)), near, weight))
+            pulled += near != residual
+    return Fitted(currency, launches, Ridge(rows), known, pulled, len(told) - len(known))
+
+
+def pulled_in(weighed: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """The residuals of one model, none farther from their weighted median than 3.5 weighted median deviations.
+
+    The prior's own 0 is among them and weighs as much as a sale of today: one absurd sale moves the model by a bounded
+    part, and where most sales lie far from the prior it is the prior that is odd.
+    """
+    beside = [*weighed, (0.0, 1.0)]
+    middle = weighted_quantile(beside, 0.5)
+    spread = weighted_quantile([(abs(residual - middle), weight) for residual, weight in beside], 0.5)
+    limit = DEVIATIONS_MAX * max(spread, SPREAD_MIN)
+    return tuple(min(max(residual, middle - limit), middle + limit) for residual, _ in weighed)
+
+
+def guide_from(fitted: Fitted, wanted: Wanted, *, now: datetime) -> Guide | None:
+    """The guide for one card; None where the launch price in this currency is not known."""
+    launch = fitted.launches.get(wanted.model_slug)
     if launch is None or launch.currency != wanted.currency:
         return None
-    known = [sale for sale in sales if _is_known(sale, wanted.currency, launches) and sale.at <= now]
     asked = _described(wanted, launch, now)
-    fit = Ridge([(_features(_of(sale)), *_weighed(sale, launches, now)) for sale in known])
-    middle, deviation = fit.predict(_features(asked))
+    middle, deviation = fitted.ridge.predict(_features(asked))
     middle += prior_log(asked, launch)
     low, high = (math.exp(middle + sign * NORMAL_P75 * deviation) for sign in (-1, 1))
     price = format_micros(launch.price_micros, 0)
@@ -71,17 +118,19 @@ def modelled_guide(
         p25_micros=_cents(low),
         p50_micros=_cents(math.exp(middle)),
         p75_micros=_cents(high),
-        sale_count=len(known),
+        sale_count=len(fitted.sales),
         dropped_count=0,
-        effective_count=float(len(known)),
-        updated_at=max((sale.at for sale in known), default=None),
+        pulled_count=fitted.pulled_count,
+        linked_count=fitted.linked_count,
+        effective_count=float(len(fitted.sales)),
+        updated_at=max((sale.at for sale in fitted.sales), default=None),
         prior=PRIOR_TEXT.format(price=price, currency=launch.currency, year=launch.year),
     )
 
 
 def prior_log(card: Described, launch: Launch) -> float:
     """The logarithm of what the card would fetch by launch price, age, condition and memory alone, in micros."""
-    doublings = math.log2(gibibytes(card.memory_mib) / gibibytes(launch.memory_mib))
+    doublings = math.log2(max(gibibytes(card.memory_mib), 1) / gibibytes(launch.memory_mib))
     return (
         math.log(launch.price_micros)
         + math.log(age_factor(_years(card.at, launch.year)))

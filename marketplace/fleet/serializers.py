@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
 from marketplace.common.api import MicrosField, MoneyShape, money_json
 from marketplace.common.money import format_micros
 from marketplace.fleet.advice import Advice, BuyBack
 from marketplace.fleet.advisor import CardAdvice, Judgement, KindAdvice
-from marketplace.fleet.assumptions import KINDS, Assumed, Kind, Unit
+from marketplace.fleet.assumptions import BY_NAME, KINDS, Assumed, Kind, Unit, contradictions
 from marketplace.fleet.guide import Guide
 from marketplace.fleet.selectors import LOOKED_BACK, Use
 from marketplace.fleet.selling import Bids, Pace
 
 BASIS_POINTS = 10_000
+MEMORY_MIB = (1024, 4 * 1024 * 1024)  # a GiB to four TiB
 FRACTIONS = {Unit.SHARE, Unit.SIGNED_SHARE, Unit.RATIO}
 GRADES = ("F0", "F1", "F2", "F3", "FX")
 APPEARANCES = ("premium", "excellent", "good", "fair")
@@ -65,12 +67,17 @@ def field_of(kind: Kind) -> serializers.Field[Any, Any, Any, Any]:
 class AdvisorQuery(serializers.Serializer[Any]):
     """Which cards, and every assumption that is made otherwise."""
 
-    currency = serializers.CharField(max_length=3, default="USD")
+    currency = serializers.ChoiceField(choices=settings.CURRENCIES, default=settings.CURRENCIES[0])
     gpu = serializers.SlugField(max_length=80, required=False)
-    memory_mib = serializers.IntegerField(min_value=1, required=False)
+    memory_mib = serializers.IntegerField(min_value=MEMORY_MIB[0], max_value=MEMORY_MIB[1], required=False)
     card = serializers.ListField(child=serializers.CharField(max_length=32), max_length=100, required=False)
     limit = serializers.IntegerField(min_value=1, max_value=100, default=25)
     cursor = serializers.CharField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if wrong := contradictions({name: value for name, value in attrs.items() if name in BY_NAME}):
+            raise serializers.ValidationError({name: [text] for name, text in wrong.items()}, code="contradiction")
+        return attrs
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return super().get_fields() | {kind.name: field_of(kind) for kind in KINDS}
@@ -80,8 +87,8 @@ class GuideQuery(serializers.Serializer[Any]):
     """Which card; a grade or region that is left open means any."""
 
     kind = serializers.ChoiceField(choices=["card"])
-    currency = serializers.CharField(max_length=3, default="USD")
-    memory_mib = serializers.IntegerField(min_value=1, required=False)
+    currency = serializers.ChoiceField(choices=settings.CURRENCIES, default=settings.CURRENCIES[0])
+    memory_mib = serializers.IntegerField(min_value=MEMORY_MIB[0], max_value=MEMORY_MIB[1], required=False)
     modified = serializers.BooleanField(required=False, allow_null=True, default=None)
     grade_function = serializers.ChoiceField(choices=GRADES, required=False)
     grade_appearance = serializers.ChoiceField(choices=APPEARANCES, required=False)
@@ -97,6 +104,7 @@ class PriceGuideShape(serializers.Serializer[Any]):
     p75 = MoneyShape()
     sales = serializers.IntegerField()
     sales_left_out = serializers.IntegerField()
+    sales_between_linked_firms = serializers.IntegerField()
     effective_sales = serializers.FloatField()
     updated_at = serializers.DateTimeField(allow_null=True)
     any = serializers.ListField(child=serializers.CharField())
@@ -257,6 +265,7 @@ def guide_json(guide: Guide | None) -> dict[str, Any] | None:
         "p75": money_json(guide.p75_micros, guide.currency),
         "sales": guide.sale_count,
         "sales_left_out": guide.dropped_count,
+        "sales_between_linked_firms": guide.linked_count,
         "effective_sales": round(guide.effective_count, 1),
         "updated_at": guide.updated_at,
         "any": list(guide.pooled),

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Max, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from listings.cards.memory import nominal_mib
 from marketplace.accounts.models import Firm
+from marketplace.accounts.selectors import owners_of
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
 from marketplace.leases.models import Lease
@@ -31,30 +32,47 @@ class CompletedSale:
     region: str
     currency: str
     price_micros: int
+    is_linked: bool = False  # between firms with one owner or one parent
 
 
-def completed_sales(*, model_slug: str, memory_mib: int | None = None, since: datetime) -> list[CompletedSale]:
-    """The released sales of a model since then, oldest first, at the agreed price of the card alone.
+COLUMNS = {
+    "at": "closed_at",  # a released sale is closed
+    "model_slug": "listing__gpu_model__slug",
+    "memory_mib": "listing__memory_mib",
+    "function_grade": "function_grade",
+    "appearance_grade": "appearance_grade",
+    "is_modified": "is_modified",
+    "region": "listing__zone",
+    "currency": "currency",
+    "price_micros": "item_micros",
+}
+
+
+def newest_of_completed(*, since: datetime) -> tuple[int, datetime | None, int | None]:
+    """How many sales were released since then, and the last of them: another answer means other sales."""
+    sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since)
+    found = sales.aggregate(count=Count("pk"), closed_at=Max("closed_at"), newest=Max("pk"))
+    return found["count"], found["closed_at"], found["newest"]
+
+
+def completed_sales(
+    *, since: datetime, model_slug: str | None = None, memory_mib: int | None = None
+) -> list[CompletedSale]:
+    """The released sales since then, of one model or all, oldest first, at the agreed price of the card alone.
 
     `memory_mib` may be what a card reports: it is taken for what is written on the box.
     """
-    sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since, listing__gpu_model__slug=model_slug)
+    sales = Sale.objects.filter(state=SaleState.RELEASED, closed_at__gte=since)
+    if model_slug is not None:
+        sales = sales.filter(listing__gpu_model__slug=model_slug)
     if memory_mib is not None:
         sizes = GpuModel.objects.filter(slug=model_slug).values_list("memory_sizes_mib", flat=True).first()
         sales = sales.filter(listing__memory_mib=nominal_mib(memory_mib, sizes or []))
+    found = list(sales.order_by("closed_at", "pk").values_list("buyer", "seller", *COLUMNS.values()))
+    behind = owners_of({firm for buyer, seller, *_ in found for firm in (buyer, seller)})
     return [
-        CompletedSale(
-            at=sale.closed_at or sale.agreed_at,
-            model_slug=model_slug,
-            memory_mib=sale.listing.memory_mib,
-            function_grade=sale.function_grade,
-            appearance_grade=sale.appearance_grade,
-            is_modified=sale.is_modified,
-            region=sale.listing.zone,
-            currency=sale.currency,
-            price_micros=sale.item_micros,
-        )
-        for sale in sales.select_related("listing").order_by("closed_at", "pk")
+        CompletedSale(**dict(zip(COLUMNS, told, strict=True)), is_linked=bool(behind[buyer] & behind[seller]))
+        for buyer, seller, *told in found
     ]
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from marketplace.accounts.roles import ROLE_SCOPES, Role
 from marketplace.compliance.tablefile import table_in_force
 from tests.factories import api_of, make_firm, make_person
-from tests.tenancy import OBJECT_ROUTES, WRITES, Route, World, api_routes
+from tests.tenancy import OBJECT_ROUTES, OPERATOR_READS, WRITES, Route, World, api_routes
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +57,18 @@ def test_the_owner_of_the_object_does_see_it(world):
         route = next(each for each in api_routes() if each.pattern == pattern)
         firm, names = names_of(world)
         if "get" in route.methods:
-            assert api_of(firm).get(route.address(**names)).status_code == 200, pattern
+            expected = 403 if pattern in OPERATOR_READS else 200
+            assert api_of(firm).get(route.address(**names)).status_code == expected, pattern
+
+
+def test_what_is_for_operators_is_for_no_role_of_a_firm(world):
+    for pattern in OPERATOR_READS:
+        firm, names = OBJECT_ROUTES.get(pattern, lambda world: (world.bob, {}))(world)
+        address = Route(pattern, ()).address(**names)
+        assert signed_in(firm, Role.OWNER).get(address).status_code == 403, pattern
+        client = Client()
+        client.force_login(make_person(is_operator=True))
+        assert client.get(address).status_code == 200, pattern
 
 
 def test_lists_show_nothing_of_another_firm(world):
@@ -77,6 +88,7 @@ def test_lists_show_nothing_of_another_firm(world):
         "sales/",
         "member-invitations/",
         "advisor/",
+        "compliance-decisions/",
     ):
         assert client.get(f"/api/v1/{name}").json()["data"] == [], name
     for name in own:

@@ -22,11 +22,11 @@ from marketplace.compliance.inquiry import (
 )
 from marketplace.compliance.items import Item, ItemClass, classify, memory_gib
 from marketplace.compliance.models import ComplianceDecision, RuleAdoption, RuleTable
-from marketplace.compliance.rulefile import read_ruleset
-from marketplace.compliance.rules import Decision, Outcome, decide
+from marketplace.compliance.rules import Decision, Outcome, Ruleset, decide
 from marketplace.compliance.selectors import clearance_of, documents_of, ruling_on
 from marketplace.compliance.services.screening import screen
-from marketplace.compliance.tablefile import table_in_force
+from marketplace.compliance.tablefile import kept_ruleset, table_in_force
+from marketplace.compliance.telling import told_reason
 from marketplace.events.services import record_event
 
 FLAG = "BORDERLINE"  # in the source of a catalogue row
@@ -44,7 +44,7 @@ def decide_lease(buyer: Firm, *, now: datetime) -> ComplianceDecision:
 
 def may_lease(firm: Firm, *, now: datetime) -> bool:
     """What `decide_lease` would answer, with no record: for the book, which asks again in every round."""
-    inquiry = _with_ruling(_lease_inquiry(firm, now), firm, firm.public_id)
+    inquiry = _with_ruling(_lease_inquiry(firm, now), firm, firm.public_id, _day(now))
     return decide(inquiry, on=_day(now), ruleset=table_in_force().ruleset).outcome is Outcome.ALLOW
 
 
@@ -59,10 +59,13 @@ def decide_sale(
     stage: Stage,
     subject: str,
     now: datetime,
+    lab: Firm | None = None,
+    lab_country: str | None = None,
 ) -> ComplianceDecision:
     """May this card go from the seller to the buyer? Asked at order, payment and shipping, and kept each time.
 
-    `ships_from` and `ships_to` are a country (`DE`) or a region (`UA-43`), `subject` is the sale's public id. Call it
+    `ships_from` and `ships_to` are a country (`DE`) or a region (`UA-43`), `subject` is the sale's public id, `lab` who
+    measures it on its way and `lab_country` where: it gets the card before the buyer does. Call it
     outside the transaction that a refusal undoes. A hold that an operator has lifted for this subject and stage is an
     allow, as long as the case is the same.
     """
@@ -76,8 +79,10 @@ def decide_sale(
         origin_country=ships_from,
         regions=tuple(place for place in (ships_from, ships_to) if "-" in place),
         stage=stage,
-        seller=Party(seller.public_id, seller.headquarters_country, seller.ultimate_parent_country),
-        screening=screen([buyer, seller], now=now),
+        seller=_party(seller),
+        lab=_party(lab) if lab else None,
+        lab_country=lab_country,
+        screening=screen([buyer, seller, *([lab] if lab else [])], now=now),
         documents_on_file=_on_file(subject, now),
     )
     return _record(buyer, seller, inquiry, subject, now)
@@ -116,7 +121,11 @@ def require_allowed(decision: ComplianceDecision) -> None:
 def reproduce(decision: ComplianceDecision) -> Decision:
     """The decision made again from the record alone: the kept inputs, day and table."""
     inquiry, on = inquiry_from(decision.inputs)
-    return decide(inquiry, on=on, ruleset=read_ruleset(decision.table.text))
+    return decide(inquiry, on=on, ruleset=kept_ruleset(decision.table.text))
+
+
+def _party(firm: Firm) -> Party:
+    return Party(firm.public_id, firm.headquarters_country, firm.ultimate_parent_country)
 
 
 def _lease_inquiry(firm: Firm, now: datetime) -> Inquiry:
@@ -133,8 +142,9 @@ def _lease_inquiry(firm: Firm, now: datetime) -> Inquiry:
 def _classified(item: Item, now: datetime) -> Inquiry:
     """A sale of which only the item is filled in: its maker's ECCN, its clearance and its class."""
     on = _day(now)
-    known = item if item.vendor_eccn else replace(item, vendor_eccn=table_in_force().ruleset.eccn_of(item.slug, on))
-    clearance = clearance_of(known, on)
+    ruleset = table_in_force().ruleset
+    known = item if item.vendor_eccn else replace(item, vendor_eccn=ruleset.eccn_of(item.slug, on))
+    clearance = clearance_of(known, on, ruleset.class_digest(item.slug))
     cleared_as = ItemClass(clearance.item_class) if clearance else None
     return Inquiry(
         deal=Deal.SALE,
@@ -151,11 +161,20 @@ def _on_file(subject: str, now: datetime) -> tuple[str, ...]:
     return tuple(sorted({document.code for document in documents_of(subject, _day(now))}))
 
 
-def _with_ruling(inquiry: Inquiry, buyer: Firm, subject: str) -> Inquiry:
+def _with_ruling(inquiry: Inquiry, buyer: Firm, subject: str, on: date) -> Inquiry:
+    """With the rows that an operator looked at, as far as they say today what they said then."""
     ruling = ruling_on(firm_id=buyer.pk, stage=inquiry.stage, subject=subject, case_hash=case_hash(inquiry))
     if ruling is None:
         return inquiry
-    return replace(inquiry, ruled=Ruled(ruling.public_id, ruling.outcome, tuple(ruling.decision.rule_ids)))
+    decision, ruleset = ruling.decision, table_in_force().ruleset
+    kept, then = kept_ruleset(decision.table.text), date.fromisoformat(decision.inputs["on"])
+    same = tuple(each for each in decision.rule_ids if _says(kept, each, then) == _says(ruleset, each, on))
+    return replace(inquiry, ruled=Ruled(ruling.public_id, ruling.outcome, same))
+
+
+def _says(ruleset: Ruleset, rule_id: str, on: date) -> tuple[object, ...]:
+    row = ruleset.row(rule_id, on)
+    return row.says if row else ()
 
 
 def _day(now: datetime) -> date:
@@ -163,7 +182,7 @@ def _day(now: datetime) -> date:
 
 
 def _record(buyer: Firm, seller: Firm | None, inquiry: Inquiry, subject: str, now: datetime) -> ComplianceDecision:
-    ruled = _with_ruling(inquiry, buyer, subject)
+    ruled = _with_ruling(inquiry, buyer, subject, _day(now))
     made = decide(ruled, on=_day(now), ruleset=table_in_force().ruleset)
     decision = ComplianceDecision.objects.create(
         firm=buyer,
@@ -203,6 +222,6 @@ def _tell(decision: ComplianceDecision, now: datetime) -> None:
         type=f"compliance.{decision.outcome}",
         subject=decision.public_id,
         now=now,
-        reason=decision.decided_by[0],
+        reason=told_reason(decision.decided_by, table_in_force().ruleset, _day(now)),
         data={"deal": decision.deal, "stage": decision.stage, "about": decision.subject},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -14,14 +14,15 @@ from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.compliance.items import ItemClass, is_eccn
 from marketplace.compliance.models import ComplianceDecision, DocumentOnFile, HoldRuling, SkuClearance
-from marketplace.compliance.rulefile import read_ruleset
 from marketplace.compliance.rules import NO_RULE, Outcome
 from marketplace.compliance.selectors import documents_of, subject_of
-from marketplace.compliance.tablefile import table_in_force
+from marketplace.compliance.tablefile import kept_ruleset, table_in_force
+from marketplace.compliance.telling import told_reason
 from marketplace.events.services import record_event
 
 REASON_LENGTH_MAX = 1000
 REFERENCE_LENGTH_MAX = 200
+CLEARANCE_MAX = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,14 @@ def record_document(
 def clear_sku(*, finding: SkuFinding, operator: User, now: datetime) -> SkuClearance:
     """Record the class that a person found for a SKU, for some days; the class `unknown` takes an earlier one back.
 
-    Raises NotAllowed and Invalid.
+    It counts while the rows about classes and the maker's ECCN are those of the table in force now. Raises NotAllowed
+    and Invalid.
     """
     check_operator(operator)
     _check_finding(finding)
-    clearance = SkuClearance.objects.create(**_columns(finding), recorded_by=operator, at=now)
+    ruleset = table_in_force().ruleset
+    digest = ruleset.class_digest(finding.gpu_model.slug)
+    clearance = SkuClearance.objects.create(**_columns(finding), class_digest=digest, recorded_by=operator, at=now)
     record_event(
         firm_id=None,
         type="compliance.sku_cleared",
@@ -128,6 +132,7 @@ def clear_sku(*, finding: SkuFinding, operator: User, now: datetime) -> SkuClear
             "memory_gib": finding.memory_gib,
             "is_modified": finding.is_modified,
             "valid_until": finding.valid_until.isoformat(),
+            "ruleset": ruleset.version,
         },
         now=now,
     )
@@ -158,16 +163,19 @@ def _check_finding(finding: SkuFinding) -> None:
         refuse("/eccn", "malformed", "an ECCN looks like 4A090.a or EAR99")
     if finding.valid_until < finding.valid_from:
         refuse("/valid_until", "order", "the last day is before the first")
+    if finding.valid_until - finding.valid_from > CLEARANCE_MAX:
+        refuse("/valid_until", "out_of_range", f"a clearance is looked at anew after {CLEARANCE_MAX.days} days")
 
 
 def _tell_ruling(ruling: HoldRuling) -> None:
     decision = ruling.decision
+    ruleset = kept_ruleset(decision.table.text)
     record_event(
         firm_id=decision.firm_id,
         type="compliance.released" if ruling.outcome == Outcome.ALLOW else "compliance.refused",
         subject=decision.public_id,
         actor=ruling.ruled_by.public_id,
-        reason=decision.decided_by[0] if decision.decided_by else "",
+        reason=told_reason(decision.decided_by, ruleset, date.fromisoformat(decision.inputs["on"])),
         data={"ruling": ruling.public_id, "stage": decision.stage, "about": decision.subject},
         now=ruling.at,
     )
@@ -183,7 +191,7 @@ def _check_ruling(decision: ComplianceDecision, outcome: str, reason: str) -> No
 
 def _check_liftable(decision: ComplianceDecision) -> None:
     """At least one of the rows that hold it gives way to a ruling."""
-    rules = {rule.id: rule for rule in read_ruleset(decision.table.text).rules}
+    rules = {rule.id: rule for rule in kept_ruleset(decision.table.text).rules}
     held_by = decision.decided_by or decision.rule_ids
     if not any(rule_id == NO_RULE or rules[rule_id].clearable for rule_id in held_by):
         raise Conflict(

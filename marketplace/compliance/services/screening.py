@@ -16,7 +16,7 @@ from marketplace.common.errors import Conflict, NotFound
 from marketplace.compliance.inquiry import ListState, Match, Screening
 from marketplace.compliance.listfile import read_list
 from marketplace.compliance.models import MatchReview, ScreeningEntry, ScreeningList
-from marketplace.compliance.screening import Found, ListedParty, ListIndex
+from marketplace.compliance.screening import ListedParty, ListIndex
 from marketplace.compliance.selectors import current_list, reviews_of
 from marketplace.compliance.services.ruling import REASON_LENGTH_MAX, check_operator, check_text
 from marketplace.events.services import record_event
@@ -27,14 +27,24 @@ ROWS_AT_ONCE = 2000
 
 @transaction.atomic
 def import_list(
-    *, text: str, file_name: str, published_on: date, actor: str, now: datetime, may_shrink: bool = False
+    *,
+    text: str,
+    file_name: str,
+    published_on: date,
+    actor: str,
+    now: datetime,
+    may_shrink: bool = False,
+    may_be_older: bool = False,
 ) -> ScreeningList:
-    """Replace the list. Raises ListFileError, and Conflict for a list that lost half of its entries; the old one stays.
+    """Replace the list. Raises ListFileError, and Conflict for one that is older or lost half of its entries.
 
-    A list that was cut off on its way would let everybody pass who stood behind the cut.
+    Then the list stays as it was: one that was cut off on its way would let everybody pass who stood behind the cut,
+    and last month's all who were listed since.
     """
     parties = read_list(text)
     before = current_list()
+    if before and not may_be_older and published_on < before.published_on:
+        raise Conflict(f"it is of {published_on}, the list in force of {before.published_on}", code="list_older")
     if before and not may_shrink and len(parties) * 100 < before.entries_count * SHRUNK_BELOW_PERCENT:
         raise Conflict(f"{len(parties)} entries, {before.entries_count} before: is the file whole?", code="list_shrunk")
     made = ScreeningList.objects.create(
@@ -58,14 +68,20 @@ def import_list(
     return made
 
 
-def screen(firms: Iterable[Firm], *, now: datetime) -> Screening | None:
+def screen(firms: Iterable[Firm], *, now: datetime) -> Screening:
     """What the list says of the firms and their ultimate parents."""
     newest = current_list()
     if newest is None:
         return Screening(ListState.MISSING)
     found = [match for firm in firms for match in _matches(firm, newest)]
-    state = ListState.STALE if age_days(newest, now) > settings.SCREENING_LIST_DAYS_MAX else ListState.FRESH
-    return Screening(state, newest.public_id, tuple(found))
+    return Screening(state_of(newest, now), newest.public_id, tuple(found))
+
+
+def state_of(newest: ScreeningList | None, now: datetime) -> ListState:
+    """Whether the list may be relied on."""
+    if newest is None:
+        return ListState.MISSING
+    return ListState.STALE if age_days(newest, now) > settings.SCREENING_LIST_DAYS_MAX else ListState.FRESH
 
 
 def age_days(screening_list: ScreeningList, now: datetime) -> int:
@@ -147,13 +163,8 @@ def _raw_matches(firm: Firm, newest: ScreeningList) -> list[Match]:
         )
         for role, name in names
         if name.strip()
-        for found in _find(index, name, settings.SCREENING_SCORE_MIN)
+        for found in index.find(name, score_min=settings.SCREENING_SCORE_MIN)
     ]
-
-
-@functools.lru_cache(maxsize=10_000)
-def _find(index: ListIndex, name: str, score_min: int) -> tuple[Found, ...]:
-    return index.find(name, score_min=score_min)
 
 
 @functools.lru_cache(maxsize=1)

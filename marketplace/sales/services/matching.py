@@ -163,7 +163,15 @@ def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> in
     if isinstance(proved, Refusal) or not is_as_good(proved.function_grade, row.function_grade):
         return 0
     public_id = new_id("sale")
-    asked = decide(listing=row, buyer=bid.firm, ships_to=bid.ships_to, stage=Stage.ORDER, subject=public_id, now=now)
+    asked = decide(
+        listing=row,
+        buyer=bid.firm,
+        ships_to=bid.ships_to,
+        stage=Stage.ORDER,
+        subject=public_id,
+        lab=_lab(bid, row),
+        now=now,
+    )
     if asked.outcome == BLOCK:
         _refuse_pair(bid, row, gone, fill, now)
         return 0

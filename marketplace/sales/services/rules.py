@@ -9,7 +9,7 @@ from listings.models import CardListing
 from marketplace.accounts.models import Firm
 from marketplace.compliance.models import ComplianceDecision
 from marketplace.compliance.services import Item, Stage, decide_sale, item_of
-from marketplace.sales.models import Sale
+from marketplace.sales.models import Lab, Sale
 
 ALLOW, BLOCK = "allow", "block"
 
@@ -25,7 +25,14 @@ def item_in(listing: CardListing) -> Item:
 
 
 def decide(
-    *, listing: CardListing, buyer: Firm, ships_to: str, stage: Stage, subject: str, now: datetime
+    *,
+    listing: CardListing,
+    buyer: Firm,
+    ships_to: str,
+    stage: Stage,
+    subject: str,
+    now: datetime,
+    lab: Lab | None = None,
 ) -> ComplianceDecision:
     """The recorded answer for one listing and one buyer."""
     return decide_sale(
@@ -36,6 +43,8 @@ def decide(
         ships_to=ships_to,
         stage=stage,
         subject=subject,
+        lab=lab.firm if lab else None,
+        lab_country=lab.country if lab else None,
         now=now,
     )
 
@@ -55,5 +64,7 @@ def decide_for(sale: Sale, *, stage: Stage, now: datetime) -> ComplianceDecision
         ships_to=sale.ships_to,
         stage=stage,
         subject=sale.public_id,
+        lab=sale.lab.firm if sale.lab else None,
+        lab_country=sale.lab.country if sale.lab else None,
         now=now,
     )

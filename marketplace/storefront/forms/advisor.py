@@ -10,7 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from marketplace.common.money import MICROS, parse_micros
-from marketplace.fleet.assumptions import BY_NAME, KINDS, Assumed, Kind, Unit
+from marketplace.fleet.assumptions import BY_NAME, KINDS, Assumed, Kind, Unit, contradictions
 from marketplace.storefront.forms.base import PageForm
 from marketplace.storefront.forms.buying import currency_choices
 from marketplace.storefront.wording import amount
@@ -70,6 +70,13 @@ class AssumptionsForm(PageForm):
         for kind in KINDS:
             self.fields[kind.name] = _field_of(kind)
             self.fields[kind.name].widget.attrs["class"] = "input"
+
+    def clean(self) -> dict[str, Any]:
+        values = dict(super().clean() or self.cleaned_data)
+        given = {name: value for name, value in values.items() if name in BY_NAME and value is not None}
+        for name, text in contradictions(given).items():
+            self.add_error(name, f"{text[0].upper()}{text[1:]}.")
+        return values
 
     def given(self) -> dict[str, int]:
         """What the seller assumes otherwise; what was not understood is left out."""

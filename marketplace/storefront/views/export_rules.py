@@ -17,6 +17,7 @@ from marketplace.common import clock
 from marketplace.compliance.items import ItemClass
 from marketplace.compliance.models import ComplianceDecision
 from marketplace.compliance.selectors import any_decision, clearances, current_list, waiting_decisions
+from marketplace.compliance.serializers import similar_names
 from marketplace.compliance.services.ruling import SkuFinding, clear_sku, rule_on_hold
 from marketplace.compliance.services.screening import age_days, review_match
 from marketplace.storefront.forms.base import PageForm
@@ -51,16 +52,7 @@ class Held:
 @operator_page
 def export_rules(request: HttpRequest) -> HttpResponse:
     """Everything that is held, how old the screening list is, what was cleared."""
-    now, newest = clock.now(), current_list()
-    held = [Held(each, _matches(each)) for each in waiting_decisions()[:ROWS_MAX]]
-    context = {
-        "held": held,
-        "list": newest,
-        "list_age_days": age_days(newest, now) if newest else None,
-        "clearances": clearances()[:ROWS_MAX],
-        "form": ClearanceForm(auto_id="clear_%s"),
-    }
-    return render(request, "storefront/operator/export_rules.html", context)
+    return _shown(request, ClearanceForm(auto_id="clear_%s"))
 
 
 @require_POST
@@ -119,10 +111,16 @@ def sku_clear(request: HttpRequest) -> HttpResponse:
 
     if form.is_valid():
         return done(request, act, to=PAGE)
-    context = {"form": form, "held": [], "clearances": clearances()[:ROWS_MAX], "list": current_list()}
-    return render(request, "storefront/operator/export_rules.html", context, status=400)
+    return _shown(request, form, status=400)
 
 
-def _matches(decision: ComplianceDecision) -> list[dict[str, Any]]:
-    screening = decision.inputs.get("screening") or {}
-    return [match for match in screening.get("matches", []) if not match.get("is_exact")]
+def _shown(request: HttpRequest, form: ClearanceForm, status: int = 200) -> HttpResponse:
+    now, newest = clock.now(), current_list()
+    context = {
+        "held": [Held(each, similar_names(each)) for each in waiting_decisions()[:ROWS_MAX]],
+        "list": newest,
+        "list_age_days": age_days(newest, now) if newest else None,
+        "clearances": clearances()[:ROWS_MAX],
+        "form": form,
+    }
+    return render(request, "storefront/operator/export_rules.html", context, status=status)

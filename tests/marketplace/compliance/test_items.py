@@ -97,6 +97,23 @@ def test_what_an_eccn_says(eccn: str, for_datacentre: bool | None, expected: str
     assert is_eccn(eccn) is (eccn != "as the seller says")
 
 
+@pytest.mark.parametrize(
+    ("slug", "factory", "expected"),
+    [
+        ("rtx-4090", "a_ndc", "unknown"),  # for datacentres it would be a_dc
+        ("rtx-4080-super", "p", "unknown"),
+        ("rtx-2080-ti", "p", "p"),  # slow enough to be of one class wherever it stands
+        ("rtx-3070", "p", "p"),
+        ("h100-sxm5-80gb", "a_dc", "a_dc"),
+    ],
+)
+def test_changed_memory_waits_where_a_rebuild_for_datacentres_is_of_another_class(
+    slug: str, factory: str, expected: str
+) -> None:
+    """Whether a seller ticks "rebuilt" is his own choice; a third party's 48 GB board is seldom made for a desk."""
+    assert (classify(item(slug)).item_class, classify(item(slug, is_modified=True)).item_class) == (factory, expected)
+
+
 @pytest.mark.parametrize("missing", [{"tpp": None}, {"designed_for_datacentre": None}])
 def test_what_nobody_has_said_is_unknown(missing: dict[str, None]) -> None:
     assert classify(item(**missing)).item_class is ItemClass.UNKNOWN

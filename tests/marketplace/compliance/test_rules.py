@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from marketplace.compliance.facts import facts_of
 from marketplace.compliance.inquiry import Deal, Inquiry, Ruled, inputs_of, inquiry_from
-from marketplace.compliance.rulefile import RuleFileError, read_ruleset
+from marketplace.compliance.rulefile import RULES_FILE, RuleFileError, read_new_ruleset, read_ruleset
 from marketplace.compliance.rules import NO_RULE, REFUSED, Outcome, Period, Rule, Ruleset, decide
 from tests.marketplace.compliance.cases import SHIPPED, lease, sale
 from tests.marketplace.compliance.cases import shipped as decided
@@ -51,7 +52,7 @@ def test_an_embargoed_region_blocks_though_its_country_does_not() -> None:
     assert shipped(lease(headquarters_country="UA", regions=("ua-14",)))[0] is Outcome.HOLD
 
 
-@pytest.mark.parametrize("country", ["", "Germany", "D", "49"])
+@pytest.mark.parametrize("country", ["", "Germany", "D", "49", "UK", "ZZ", "EU"])
 def test_a_country_that_nobody_has_said_is_held(country: str) -> None:
     assert "country-unknown" in shipped(lease(ultimate_parent_country=country))[1]
     assert shipped(lease(headquarters_country=country))[0] is Outcome.HOLD
@@ -239,6 +240,75 @@ def whole(*rows: dict[str, Any], **sections: Any) -> str:
 def test_the_other_sections_are_read_as_strictly(text: str, message: str) -> None:
     with pytest.raises(RuleFileError, match=message):
         read_ruleset(text)
+
+
+LAST = date(2026, 6, 30)
+BY_GROUP = ROW | {"when": {"buyer_group": ["far"]}}
+BY_SWITCH = ROW | {"unless": {"toggle": ["strict"]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            whole(BY_GROUP, country_groups=[GROUP | {"effective_to": LAST}]),
+            "row asks for far, of which no row .* 2026-06-30",
+        ),
+        (
+            whole(BY_GROUP | {"effective_to": date(2026, 7, 1)}, country_groups=[GROUP | {"effective_to": LAST}]),
+            "after 2026-06-30",
+        ),
+        (
+            whole(BY_GROUP | {"effective_from": date(2025, 12, 31)}, country_groups=[GROUP]),
+            "row asks for far from 2025-12-31, which begins on 2026-01-01",
+        ),
+        (whole(BY_SWITCH, toggles=[SWITCH | {"effective_to": LAST}]), "asks for strict, of which no row"),
+        (whole(ROW | {"when": {"any_country": ["UK"]}}), "row: ISO 3166-1 has no country UK"),
+        (whole(ROW, country_groups=[GROUP | {"countries": ["CU", "XX"]}]), "country group far: .* no country XX"),
+    ],
+)
+def test_a_new_file_in_which_something_silently_matches_nothing_is_refused(text: str, message: str) -> None:
+    """A group that has ended lets pass what its row is there to stop; a table kept for old decisions may have it."""
+    with pytest.raises(RuleFileError, match=message):
+        read_new_ruleset(text)
+    assert read_ruleset(text)
+
+
+def test_a_row_and_its_group_may_end_on_one_day_and_a_group_may_change_on_the_way() -> None:
+    ended = {"effective_to": LAST}
+    assert read_new_ruleset(whole(BY_GROUP | ended, country_groups=[GROUP | ended]))
+    later = GROUP | {"effective_from": LAST + timedelta(days=1), "countries": ["CU", "unknown"]}
+    assert read_new_ruleset(whole(BY_GROUP, country_groups=[GROUP | ended, later]))
+    assert read_new_ruleset("\ufeff" + RULES_FILE.read_text()).rules == SHIPPED.rules
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.dates(date(2020, 1, 1), date(2030, 1, 1)), st.datetimes(),
+    st.sampled_from(["", "sale", "CU", "row", "far", "strict", "block", "unknown", "a_dc"]), st.text(max_size=4),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=6
+)
+KEYS = st.sampled_from([*ROW, "effective_to", "unless", "documents", "clearable", "note", "name", "countries", "is_on"])
+
+
+@given(changes=st.lists(st.tuples(st.sampled_from(["rules", "country_groups", "toggles"]), KEYS, VALUES), max_size=3))
+def test_whatever_a_file_has_in_it_it_is_read_or_refused(changes: list[tuple[str, str, Any]]) -> None:
+    document: dict[str, Any] = {
+        "version": "1", "rules": [dict(BY_GROUP)], "country_groups": [dict(GROUP)], "toggles": [dict(SWITCH)],
+    }  # fmt: skip
+    for section, key, value in changes:
+        document[section][0][key] = value
+    with contextlib.suppress(RuleFileError):
+        read_new_ruleset(yaml.dump(document))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "a: " + "{b: " * 3000, "\x00", "!!python/object:os.system {}", "a: 1\n---\nb: 2", ""]
+)
+def test_what_is_no_document_of_ours_is_refused_and_not_fallen_over(text: str) -> None:
+    with pytest.raises(RuleFileError):
+        read_new_ruleset(text)
 
 
 def test_sections_are_for_their_days() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from marketplace.accounts.models import Firm, User
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.compliance.models import ComplianceDecision, DocumentOnFile, HoldRuling, SkuClearance
+from marketplace.compliance.rulefile import RULES_FILE
 from marketplace.compliance.selectors import waiting_decisions
 from marketplace.compliance.services import (
     Item,
@@ -24,6 +27,7 @@ from marketplace.compliance.services import (
     require_allowed,
 )
 from marketplace.compliance.services.ruling import SkuFinding, clear_sku, record_document, rule_on_hold
+from marketplace.compliance.tablefile import table_in_force
 from marketplace.events.models import Event
 from tests.compliance import fresh_list
 from tests.factories import NOON, make_firm, make_person
@@ -147,6 +151,109 @@ def test_the_48_gb_4090_d_of_the_story_is_held_until_its_sku_is_cleared_and_for_
     assert Event.objects.filter(type="compliance.sku_cleared", actor=operator.public_id, firm_id=None).count() == 3
 
 
+def test_a_clearance_ends_when_the_rows_about_classes_or_the_makers_word_change(
+    firms: dict[str, Firm], operator: User, rule_file: Callable[[Callable[[str], str]], None]
+) -> None:
+    story = card("rtx-4090-d", is_modified=True, memory_mib=49_140)
+    clear(operator)
+    assert decide(firms, story).outcome == "allow"
+    rule_file(lambda text: text.replace("any_country: [CU]", "any_country: [CU, VE]"))
+    assert decide(firms, story).outcome == "allow"
+    rule_file(lambda text: text.replace("item_class: [b, p, none]", "item_class: [b, none]"))
+    assert decide(firms, story).decided_by == ["item-class-unknown"]
+    clear(operator)
+    assert decide(firms, story).decided_by == ["no-rule"]
+    rule_file(lambda text: text.replace("vendor_eccns:", f"vendor_eccns:{ECCN}"))
+    assert decide(firms, story).decided_by == ["item-class-unknown"]
+    rule_file(lambda text: text)
+    assert decide(firms, story).decided_by == ["item-class-unknown"]  # the last clearance was under other rows
+
+
+ECCN = """
+  - {name: rtx-4090-d, eccn: 4A090.a, effective_from: 2026-11-01, source: its maker, reviewed_by: the tests}"""
+
+
+@pytest.fixture
+def rule_file(settings: Any, tmp_path: Path) -> Iterator[Callable[[Callable[[str], str]], None]]:
+    """Another rule file, as after a restart."""
+
+    def use(change: Callable[[str], str]) -> None:
+        file = tmp_path / "rules.yaml"
+        changed = change(RULES_FILE.read_text())
+        file.write_text(changed)
+        settings.COMPLIANCE_RULES_FILE = str(file)
+        table_in_force.cache_clear()
+        assert not table_in_force().trouble
+
+    yield use
+    table_in_force.cache_clear()
+
+
+def test_a_ruling_lifts_a_row_only_as_it_stood(
+    firms: dict[str, Firm], operator: User, rule_file: Callable[[Callable[[str], str]], None]
+) -> None:
+    held = decide(firms, card(), ships_to="UA")
+    rule_on_hold(decision=held, outcome="allow", reason="Kyiv", documents={}, operator=operator, now=NOON)
+    rule_file(lambda text: text.replace("so a person looks at the address", "look at the address"))
+    assert decide(firms, card(), ships_to="UA").outcome == "allow"
+    row = "outcome: hold\n    effective_from: 2022-10-07\n    source: 15 CFR 746.6; Exec"
+    asks = row.replace("\n", "\n    documents: [end-use-statement]\n", 1)
+    rule_file(lambda text: text.replace(row, asks))
+    again = decide(firms, card(), ships_to="UA")
+    assert (again.decided_by, again.required_documents) == (["cards-to-ukraine"], ["end-use-statement"])
+
+
+@pytest.mark.parametrize("column", ["headquarters_country", "ultimate_parent_country"])
+@pytest.mark.parametrize("side", ["buyer", "seller"])
+def test_a_firm_that_moves_between_order_and_shipping_is_asked_about_anew(
+    firms: dict[str, Firm], operator: User, side: str, column: str
+) -> None:
+    held = decide(firms, card(), ships_to="UA")
+    rule_on_hold(decision=held, outcome="allow", reason="Kyiv", documents={}, operator=operator, now=NOON)
+    assert decide(firms, card(), ships_to="UA").outcome == "allow"
+    Firm.objects.filter(pk=firms[side].pk).update(**{column: "US"})
+    firms[side].refresh_from_db()
+    assert decide(firms, card(), ships_to="UA").outcome == "hold"
+    Firm.objects.filter(pk=firms[side].pk).update(**{column: "IR"})
+    firms[side].refresh_from_db()
+    assert decide(firms, card(), ships_to="UA", stage=Stage.SHIPPING).outcome == "block"
+
+
+@pytest.mark.parametrize(
+    ("country", "where", "slug", "outcome", "row"),
+    [
+        ("DE", "DE", "h100-sxm5-80gb", "allow", "cards-elsewhere-controlled"),
+        ("DE", "HK", "h100-sxm5-80gb", "block", "cards-to-d5-datacentre"),
+        ("HK", "DE", "h100-sxm5-80gb", "block", "cards-to-d5-datacentre"),
+        ("CN", "DE", "rtx-4090", "hold", "cards-to-d5-nac"),
+        ("DE", "AE", "h100-sxm5-80gb", "hold", "cards-to-d1-d4-datacentre"),
+        ("IR", "DE", "rtx-3090", "block", "embargo-iran"),
+    ],
+)
+def test_the_lab_on_the_way_gets_the_card_too(
+    firms: dict[str, Firm], country: str, where: str, slug: str, outcome: str, row: str
+) -> None:
+    lab = make_firm("Lab", country)
+    decision = decide(firms, card(slug), lab=lab, lab_country=where)
+    assert decision.outcome == outcome and row in decision.decided_by
+    again(decision)
+    named = make_firm("Grimshaw Trading FZE", "DE")
+    assert decide(firms, card(), lab=named, lab_country="DE").decided_by == ["listed-party"]
+
+
+def test_a_lab_abroad_makes_two_movements_of_one_inside_a_country(firms: dict[str, Firm]) -> None:
+    at_home = {"ships_from": "CN", "ships_to": "CN"}
+    firms["buyer"] = make_firm("Dong", "CN")
+    direct = decide(firms, card("rtx-4090"), **at_home)
+    assert "cards-to-d5-nac" not in direct.rule_ids
+    assert "cards-to-d5-nac" in decide(firms, card("rtx-4090"), lab=make_firm(), lab_country="DE", **at_home).rule_ids
+
+
+@pytest.mark.parametrize("place", ["ZZ", "UK", "EU", "uk", "XX-01"])
+def test_a_country_that_there_is_not_is_nowhere_and_waits(firms: dict[str, Firm], place: str) -> None:
+    assert "country-unknown" in decide(firms, card("h100-sxm5-80gb"), ships_to=place).decided_by
+
+
 def test_no_ruling_clears_what_only_a_sku_clearance_clears(firms: dict[str, Firm], operator: User) -> None:
     held = decide(firms, card("a100-sxm4-80gb"))
     with pytest.raises(Conflict) as refused:
@@ -259,6 +366,7 @@ def test_a_ruling_that_is_none_changes_nothing(
         {"item_class": "fast"},
         {"eccn": "whatever"},
         {"valid_until": TODAY - timedelta(days=1)},
+        {"valid_until": TODAY + timedelta(days=731)},
         {"reason": ""},
         {"reference": ""},
     ],

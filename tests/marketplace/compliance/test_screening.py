@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ def found(name: str, index: ListIndex = INDEX) -> list[tuple[str, bool]]:
         ("Blackthorn Semiconductor Works (Deutschland) GmbH", [("EL:1", False)]),
         ("BSW", [("EL:1", True)]),
         ("BSV", []),
+        ("B l a c k t h o r n Semiconductor Works", [("EL:1", False)]),
+        ("BlackthornSemiconductorWorks", [("EL:1", False)]),
+        ("Black\u200bthorn\u00ad Semiconductor Works", [("EL:1", True)]),
+        ("Вlackthоrn Sеmicоnduсtоr Wоrks", [("EL:1", False)]),  # Cyrillic letters that look Latin
+        ("Блэкторн Semiconductor Works", [("EL:1", False)]),
+        ("ＢＬＡＣＫＴＨＯＲＮ Semiconductor Works", [("EL:1", True)]),
+        ("Früh und Söhne AG", [("SDN:2", False)]),
+        ("Fruh & Soehne", [("SDN:2", False)]),
         ("Works", []),
         ("Wren Research", []),
         ("", []),
@@ -58,6 +67,36 @@ def found(name: str, index: ListIndex = INDEX) -> list[tuple[str, bool]]:
 )
 def test_which_names_are_found(name: str, expected: list[tuple[str, bool]]) -> None:
     assert found(name) == expected
+
+
+OTHERS = ListIndex(
+    [
+        ListedParty("EL:1", "EL", ("Gazprombank Invented",)),
+        ListedParty("EL:2", "EL", ("Łódź Ørsted Works",)),
+        ListedParty("EL:3", "EL", ("Moorhen",)),
+        ListedParty("SDN:4", "SDN", ("INVENTED, Petr Ivanovich",)),
+        ListedParty("EL:5", "EL", ("Wrens",)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Газпромбанк Invented", [("EL:1", False)]),
+        ("ООО «ГАЗПРОМБАНК ИНВЕНТЕД»", [("EL:1", False)]),
+        ("Lodz Orsted Works", [("EL:2", False)]),
+        ("łódź ørsted works", [("EL:2", True)]),
+        ("Moorhen Deutschland Rechenzentrum", [("EL:3", False)]),
+        ("Petr Ivanovich Invented", [("SDN:4", False)]),
+        ("Wrens Deutschland Rechenzentrum", []),  # five letters are in too many names
+        ("Moorhens", [("EL:3", False)]),
+        ("华为", []),
+    ],
+)
+def test_other_alphabets_and_words_inside_a_name(name: str, expected: list[tuple[str, bool]]) -> None:
+    """Only the list's own letters make an exact name; what is like it in Latin letters is for a person."""
+    assert found(name, OTHERS) == expected
 
 
 def test_a_name_of_kinds_of_company_alone_keeps_its_words() -> None:
@@ -119,6 +158,11 @@ def test_lines_of_one_entry_are_one_entry() -> None:
         ("{}", "in `results`"),
         ("[1]", "entry 1 is not a mapping"),
         ("[{}]", "entry 1 has no name"),
+        ("source,name,title\nEL,Smith,a\nEL,Smith, John,b", "entry 2 has more columns"),
+        ("source,name,title\nEL,Smith", "entry 1 has fewer columns"),
+        ("source,name,name\nEL,a,b", "two columns have one name"),
+        (json.dumps({"total": 25_000, "results": [{"source": "EL", "name": "a"}]}), "1 of 25000 entries: one page"),
+        ("[" * 100_000, "not JSON"),
         ("<html>sign in</html>", "columns name, source are missing"),
     ],
 )
@@ -154,11 +198,20 @@ class TestScreening:
                 call_command("import_screening_list", str(file))
         with pytest.raises(CommandError, match="can't be read"):
             call_command("import_screening_list", str(tmp_path / "nothing"))
+        month_ago = (datetime.now(UTC) - timedelta(days=30)).timestamp()
+        old = tmp_path / "old.csv"
+        old.write_text("\ufeff" + SAMPLE.read_text().replace("\n", "\r\n"))
+        os.utime(old, (month_ago, month_ago))
         with pytest.raises(CommandError, match="yet to come"):
             call_command("import_screening_list", str(SAMPLE), "--published", "2999-01-01")
         assert ScreeningList.objects.get() == kept and kept.entries.count() == 6
         call_command("import_screening_list", str(half), "--may-shrink")
         assert ScreeningEntry.objects.count() == 1
+        with pytest.raises(CommandError, match="the list in force of"):
+            call_command("import_screening_list", str(old))
+        call_command("import_screening_list", str(old), "--may-be-older")
+        newest = ScreeningList.objects.latest("pk")
+        assert (newest.entries_count, newest.published_on) == (6, date.fromtimestamp(month_ago))
 
     def sale(self, seller: Firm, buyer: Firm, **facts: Any) -> Any:
         plain = {"ships_from": "NL", "ships_to": "DE", "stage": Stage.ORDER, "subject": "sale_1", "now": NOON}
@@ -216,7 +269,7 @@ class TestScreening:
         fresh_list(NOON + timedelta(days=1))
         assert self.sale(alice, firm).outcome == "allow"
         changed = SAMPLE.read_text().replace("Grimshaw General Trading", "Grimshaw Bakeries")
-        import_list(text=changed, file_name="x", published_on=TODAY, actor="test", now=NOON)
+        import_list(text=changed, file_name="x", published_on=TODAY + timedelta(days=1), actor="test", now=NOON)
         assert self.sale(alice, firm).outcome == "hold"
         fresh_list(NOON)
         assert self.sale(alice, firm).outcome == "allow"
@@ -224,6 +277,23 @@ class TestScreening:
         firm.save()
         assert self.sale(alice, firm).outcome == "hold"
         assert Event.objects.get(type="compliance.match_reviewed").reason == "false_match"
+
+    def test_a_false_match_clears_no_other_entry_no_other_name_and_no_other_firm(self, alice: Firm) -> None:
+        fresh_list(NOON)
+        operator, firm = make_person(is_operator=True), make_firm("Grimshaw Tradings")
+        review_match(firm=firm, entry="SDN:90001", is_same=False, reason="a bakery", operator=operator, now=NOON)
+        assert self.sale(alice, firm).outcome == "allow"
+        namesake = make_firm("Grimshaw Tradings")
+        assert self.sale(alice, namesake).decided_by == ["similar-name"]
+        firm.ultimate_parent = "Grimshaw Trading Group of Kent"
+        firm.save()
+        assert self.sale(alice, firm).decided_by == ["similar-name"]
+        firm.ultimate_parent = ""
+        firm.save()
+        second = SAMPLE.read_text() + 's7,Entity List (EL),,,,Grimshaw Trading Works,,,,,,"",\n'
+        import_list(text=second, file_name="x", published_on=TODAY, actor="test", now=NOON)
+        held = self.sale(alice, firm)
+        assert [match["entry"] for match in held.inputs["screening"]["matches"]] == ["EL:s7"]
 
     def test_a_true_match_blocks_and_an_exact_one_is_not_talked_away(self, alice: Firm) -> None:
         fresh_list(NOON)

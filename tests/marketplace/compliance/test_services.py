@@ -15,7 +15,7 @@ from django.db import IntegrityError, ProgrammingError, transaction
 
 from marketplace.common.errors import NotAllowed
 from marketplace.compliance.models import ComplianceDecision, RuleTable
-from marketplace.compliance.rulefile import RuleFileError
+from marketplace.compliance.rulefile import RULES_FILE, RuleFileError
 from marketplace.compliance.services import decide_lease, reproduce, require_allowed
 from marketplace.compliance.tablefile import table_in_force
 from marketplace.events.models import Event
@@ -125,8 +125,21 @@ rules:
 """
 
 
+# As it ships, but for the group of places to which a licence is asked: from 2027 on they would be like any other.
+ENDED = RULES_FILE.read_text().replace(
+    "VN, YE, ZW]\n    effective_from: 2023-11-17",
+    "VN, YE, ZW]\n    effective_from: 2023-11-17\n    effective_to: 2026-12-31",
+)
+
+
 @pytest.mark.parametrize(
-    ("text", "complaint"), [(GAP, "no row is in force after 2026-01-01"), ("{", "not YAML"), (None, "No such file")]
+    ("text", "complaint"),
+    [
+        (ENDED, "d1-d4-d5, of which no row is in force after 2026-12-31"),
+        (GAP, "no row is in force after 2026-01-01"),
+        ("{", "not YAML"),
+        (None, "No such file"),
+    ],
 )
 def test_a_running_installation_keeps_its_last_good_table_and_says_so(
     fresh_rules: None, settings: Any, tmp_path: Path, text: str | None, complaint: str

@@ -110,9 +110,20 @@ def test_every_row_decides_a_case_alone(rule_id: str, inquiry: Inquiry, outcome:
     assert (other.outcome, other.decided_by) != (decision.outcome, decision.decided_by)
 
 
+# Rows that say something else on other days than their line above does: (row, first day) → outcome.
+EARLIER = {("syria", date(2022, 10, 7)): "block", ("cards-to-d5-datacentre", date(2023, 11, 17)): "block"}
+
+
+def test_every_row_that_was_replaced_has_its_line() -> None:
+    days = {rule.id: rule.period.effective_from for rule in SHIPPED.rules}  # the last of each id
+    replaced = {(rule.id, rule.period.effective_from) for rule in SHIPPED.rules} - set(days.items())
+    assert replaced == set(EARLIER)
+
+
 @pytest.mark.parametrize("rule", SHIPPED.rules, ids=lambda rule: f"{rule.id} from {rule.period.effective_from}")
-def test_every_dated_row_matches_its_case_on_its_first_and_last_day(rule: Any) -> None:
-    inquiry = next(row[1] for row in ROWS if row[0] == rule.id)
+def test_every_dated_row_decides_its_case_from_its_first_to_its_last_day_and_on_no_other(rule: Any) -> None:
+    _, inquiry, outcome, _ = next(row for row in ROWS if row[0] == rule.id)
+    outcome = EARLIER.get((rule.id, rule.period.effective_from), outcome)
     switch = SWITCHED.get(rule.id) or next(
         (toggle for fact, on in rule.when if fact == "toggle" for toggle in on), None
     )
@@ -122,7 +133,11 @@ def test_every_dated_row_matches_its_case_on_its_first_and_last_day(rule: Any) -
         first = max(first, SALES_SINCE)
     for day in (first, rule.period.effective_to or TODAY):
         decision = decide(inquiry, on=day, ruleset=replace(ruleset, rules=(rule,)))
-        assert decision.rule_ids == (rule.id,)
+        assert (decision.rule_ids, decision.outcome) == ((rule.id,), outcome)
+    alone = replace(ruleset, rules=(rule,))
+    ends = [rule.period.effective_to + timedelta(days=1)] if rule.period.effective_to else []
+    for day in (rule.period.effective_from - timedelta(days=1), *ends):
+        assert decide(inquiry, on=day, ruleset=alone).rule_ids == (NO_RULE,)
 
 
 def test_a_switch_that_is_off_changes_nothing() -> None:

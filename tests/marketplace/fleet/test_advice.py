@@ -180,6 +180,35 @@ def test_the_numbers_are_those_of_the_formulas(values):
     assert advice.option(advice.verdict).value_micros == best
 
 
+@given(anything, st.integers(0, 9_000), st.integers(0, 50), st.integers(0, 50))
+def test_ranges_and_the_way_back_are_those_of_the_formulas(values, buying_cost, sold, offered):
+    given_inputs = inputs(**values, buying_cost=buying_cost, sold_30_days=sold, on_offer=offered)
+    advice, plain = advise(given_inputs), Plain(values)
+    for option in advice.options:
+        rented = 0 if option.choice == Choice.KEEP or plain.gain(0) <= 0 else plain.rented_share
+        swing = 1.2816 * math.sqrt(plain.card_spread**2 + plain.price_swing**2 * option.months)
+        earned = sum(plain.m(rented, t) / (1 + plain.money_cost) ** (t + 1) for t in range(option.months))
+        sold_for = plain.npv(rented, option.months) - earned
+        for told, sign in ((option.p10_micros, -1), (option.p90_micros, 1)):
+            assert told == pytest.approx((earned + sold_for * math.exp(sign * swing)) * USD, rel=1e-6, abs=20_000)
+    back, swing = advice.buy_back, 1.2816 * plain.price_swing * math.sqrt(6)
+    cost = plain.card_value * math.exp(-6 * plain.monthly_decline) * (1 + buying_cost / 10_000)
+    assert back.cost_micros == pytest.approx(cost * USD, rel=1e-6, abs=20_000)
+    assert back.p10_micros == pytest.approx(cost * math.exp(-swing) * USD, rel=1e-6, abs=20_000)
+    assert back.p90_micros == pytest.approx(cost * math.exp(swing) * USD, rel=1e-6, abs=20_000)
+    loss = cost - plain.card_value * (1 - plain.selling_cost)
+    assert back.loss_micros == pytest.approx(loss * USD, rel=1e-6, abs=30_000)
+    assert back.is_possible is (sold + offered > 0)
+
+
+@given(anything, st.integers(1, 3_000))
+def test_who_sells_while_prices_rise_pays_more_to_come_back_than_selling_brings(values, rise):
+    advice = advise(inputs(**values | {"monthly_decline": -rise}))
+    assert advice.buy_back.loss_micros >= 0
+    if rise > values["money_cost"] + 60 and not values["fixed_cost"] and not values["idle_watts"]:
+        assert advice.verdict != Choice.SELL_NOW  # value that grows faster than money costs is not sold
+
+
 @given(anything)
 def test_at_break_even_a_month_of_renting_is_worth_a_month_of_keeping(values):
     found, plain = break_even(inputs(**values)), Plain(values)

@@ -119,11 +119,16 @@ def test_every_assumption_is_a_parameter_and_is_told_back_with_its_source(fleet)
     [
         {"colour": "red"}, {"pue": "0.5"}, {"pue": "many"}, {"rented_share": "1.01"}, {"card_value": "0"},
         {"platform_fee": "1"}, {"horizon_months": "0"}, {"monthly_decline": "NaN"}, {"card_value": "9999999"},
-        {"load_watts": "-1"}, {"limit": "0"}, {"card_value": "1e3"}, {"cursor": "x"},
+        {"load_watts": "-1"}, {"limit": "0"}, {"card_value": "1e3"}, {"cursor": "x"}, {"currency": "XYZ"},
+        {"memory_mib": "1"}, {"memory_mib": "9" * 40}, {"rented_share": "0.8", "own_share": "0.3"},
+        {"load_watts": "20", "idle_watts": "30"}, {"monthly_decline": "Infinity"},
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(fleet, query):
-    assert fleet.client.get("/api/v1/advisor/", query).status_code == 400
+    answer = fleet.client.get("/api/v1/advisor/", query)
+    assert answer.status_code == 400
+    told = answer.json()
+    assert (told["code"] == "bad_cursor") or any(name in str(told["errors"]) for name in query)
 
 
 def test_a_foreign_card_does_not_exist(fleet):
@@ -219,6 +224,10 @@ def test_the_guide_is_public_and_never_a_naked_number(db, frozen):
         ("rtx-4090", {"kind": "capacity"}, 400),
         ("rtx-4090", {"kind": "card", "colour": "red"}, 400),
         ("rtx-9090", {"kind": "card"}, 404),
+        ("rtx-4090", {"kind": "card", "memory_mib": "1"}, 400),
+        ("rtx-4090", {"kind": "card", "memory_mib": "9" * 400}, 400),
+        ("rtx-4090", {"kind": "card", "currency": "XYZ"}, 400),
+        ("rtx-4090", {"kind": "card", "memory_mib": "1024", "modified": "true"}, 200),
     ],
 )
 def test_the_guide_refuses_what_it_does_not_know(db, slug, query, status):

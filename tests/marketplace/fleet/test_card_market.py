@@ -8,9 +8,11 @@ import pytest
 from rest_framework.test import APIClient
 
 from listings.cards.services import pause_card_listing
+from marketplace.accounts.models import Firm
+from marketplace.accounts.services import add_member
 from nodes.models import Card
 from tests.cards import USD, bid, buy, list_for_sale, measure_for, ship
-from tests.factories import NOON, api_of, fund, make_firm
+from tests.factories import NOON, api_of, fund, make_firm, make_person
 from tests.hosts import Host
 from tests.marketplace.sales.conftest import _photos_and_rules, deal  # noqa: F401
 
@@ -50,6 +52,62 @@ def test_sales_whose_money_was_released_make_the_guide(deal, seller, frozen):  #
         told = APIClient().get(f"/api/v1/market/{SLUG}/guide/", guide | {"region": region}).json()["guide"]
         assert (told["method"], told["sales"], told["any"]) == ("sales", 6, pooled)
         assert told["p50"] == {"amount": "20200.000000", "currency": "USD"}
+
+
+@pytest.mark.parametrize("link", ["owner", "parent", "is the parent", "name"])
+def test_what_linked_firms_sell_each_other_is_no_price(deal, seller, frozen, link):  # noqa: F811
+    owner = make_person(deal.alice)
+    buyers = [make_firm(f"Buyer {number}") for number in range(12)]
+    Firm.objects.filter(pk=deal.alice.pk).update(ultimate_parent="Corncrake Holding")
+    for number, buyer in enumerate(buyers):
+        price = 20_000 + 100 * number
+        if number % 2:
+            price += 9_000
+            _link(buyer, deal.alice, owner, link)
+        fund(buyer, 40_000 * USD)
+        card = Host(deal.alice, NOON, count=1).cards[0]
+        (sale,) = buy(buyer, list_for_sale([card], now=NOON, ask=price * USD), now=NOON)
+        ship(sale, now=NOON + timedelta(hours=1))
+        assert measure_for(sale, now=NOON + timedelta(hours=9)).state == "released"
+    frozen.advance(10 * 3600)
+    guide = APIClient().get(f"/api/v1/market/{SLUG}/guide/", {"kind": "card"}).json()["guide"]
+    assert (guide["sales"], guide["sales_between_linked_firms"], guide["p75"]["amount"]) == (6, 6, "20800.000000")
+    assert guide["basis"] == "based on 6 sales, updated 2026-11-23, 6 left out as between linked firms"
+    assert advice(seller)[1]["sold_30_days"] == "6"
+
+
+def _link(buyer, firm, owner, how):
+    match how:
+        case "owner":
+            add_member(firm=buyer, user=owner, role="owner", actor="test", now=NOON)
+        case "parent":
+            Firm.objects.filter(pk=buyer.pk).update(ultimate_parent="CORNCRAKE  Holding.")
+        case "is the parent":
+            Firm.objects.filter(pk=buyer.pk).update(name="Corncrake holding")
+        case "name":
+            Firm.objects.filter(pk=buyer.pk).update(name=firm.name.upper())
+
+
+def test_the_guide_is_kept_until_another_sale_is_released(deal, frozen, django_assert_num_queries):  # noqa: F811
+    client, address = APIClient(), f"/api/v1/market/{SLUG}/guide/"
+    buyers = [make_firm() for _ in range(7)]
+
+    def sell(buyer, price):
+        fund(buyer, 40_000 * USD)
+        (sale,) = buy(buyer, list_for_sale(Host(deal.alice, NOON, count=1).cards, now=NOON, ask=price), now=NOON)
+        ship(sale, now=NOON + timedelta(hours=1))
+        measure_for(sale, now=NOON + timedelta(hours=9))
+
+    for number, buyer in enumerate(buyers[:6]):
+        sell(buyer, (20_000 + number) * USD)
+    frozen.advance(10 * 3600)
+    first = client.get(address, {"kind": "card"}).json()["guide"]
+    with django_assert_num_queries(2):  # the model, and whether there are other sales
+        assert client.get(address, {"kind": "card"}).json()["guide"] == first
+    with django_assert_num_queries(2):
+        assert client.get(address, {"kind": "card", "region": "us"}).json()["guide"]["any"] == ["region"]
+    sell(buyers[6], 20_010 * USD)
+    assert client.get(address, {"kind": "card"}).json()["guide"]["sales"] == 7
 
 
 def test_sales_that_are_not_finished_say_nothing(deal, seller):  # noqa: F811

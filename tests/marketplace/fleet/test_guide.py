@@ -30,6 +30,7 @@ class Sold:
     model_slug: str = "rtx-4090-d"
     memory_mib: int = 49_140
     is_modified: bool = True
+    is_linked: bool = False
 
 
 def ago(days: float) -> datetime:
@@ -122,6 +123,16 @@ def test_there_is_no_guide_below_five_effective_sales(sales):
         assert guide.sale_count == len(left)
         assert f"based on {len(left)} sales, updated " in guide.basis
         assert isinstance(guide.p50_micros, int)
+
+
+def test_sales_between_linked_firms_are_left_out_and_named():
+    honest = [Sold((4_500 + number) * USD, ago(1)) for number in range(6)]
+    washed = [Sold(4_900 * USD, ago(1), is_linked=True) for _ in range(20)]
+    guide = price_guide([*honest, *washed], currency="USD", now=NOON)
+    assert (guide.p50_micros, guide.sale_count, guide.linked_count) == (4_502 * USD, 6, 20)
+    assert guide.basis == "based on 6 sales, updated 2026-11-22, 20 left out as between linked firms"
+    assert price_guide(washed, currency="USD", now=NOON) is None
+    assert monthly_decline(series(0.05, is_linked=True), ANY_LARGE, now=NOON) is None
 
 
 def test_other_currencies_and_sales_to_come_do_not_count():

@@ -19,6 +19,7 @@ from marketplace.fleet.hedonic import (
     age_factor,
     cholesky,
     modelled_guide,
+    pulled_in,
     solve,
 )
 from tests.factories import NOON
@@ -31,6 +32,66 @@ LAUNCHES = {
 }
 WANTED = Wanted("rtx-4090", 49_140, "USD", function_grade="F2")
 NAMES = ["model:a", "model:b", "grade:F1", "grade:F2", "region:x", "mod:modified"]
+
+
+def like(price, **facts):
+    """A factory 4090 sold yesterday."""
+    plain = {"model_slug": "rtx-4090", "memory_mib": 24_576, "is_modified": False, "function_grade": "F2"}
+    return Sold(price * USD, NOON - timedelta(days=1), **(plain | facts))
+
+
+def test_one_absurd_sale_moves_the_model_by_a_bounded_part_and_a_washed_one_not_at_all():
+    alone = modelled_guide([], WANTED, LAUNCHES, now=NOON)
+    for absurd in (90_000, 9_000_000):
+        guide = modelled_guide([like(absurd)], WANTED, LAUNCHES, now=NOON)
+        assert alone.p50_micros < guide.p50_micros < 3 * alone.p50_micros
+        assert guide.basis.endswith("its condition, 1 far from the rest counted as nearer")
+    honest = modelled_guide([like(450 + number) for number in range(4)], WANTED, LAUNCHES, now=NOON)
+    mixed = modelled_guide([*(like(450 + number) for number in range(4)), like(90_000)], WANTED, LAUNCHES, now=NOON)
+    assert mixed.p50_micros == pytest.approx(honest.p50_micros, rel=0.25)
+    washed = modelled_guide([like(900, is_linked=True)], WANTED, LAUNCHES, now=NOON)
+    assert (washed.p50_micros, washed.linked_count) == (alone.p50_micros, 1)
+    assert washed.basis.endswith("1 left out as between linked firms")
+
+
+def test_a_market_that_has_moved_away_from_the_prior_is_followed():
+    dear = [like(5_000 + 10 * number) for number in range(12)]
+    guide = modelled_guide(dear, WANTED, LAUNCHES, now=NOON)
+    assert (guide.sale_count, guide.pulled_count) == (12, 0)
+    assert guide.p50_micros > 2 * modelled_guide([], WANTED, LAUNCHES, now=NOON).p50_micros
+
+
+def test_one_models_sales_are_not_pulled_towards_those_of_another():
+    launches = LAUNCHES | {"rtx-3090": Launch(2020, 1_499 * USD, "USD", 24_576)}
+    fallen = [like(20 + number % 3, model_slug="rtx-3090") for number in range(30)]
+    usual = [like(360 + number) for number in range(200)]
+    wanted = Wanted("rtx-3090", 24_576, "USD", function_grade="F2")
+    guide = modelled_guide([*usual, *fallen], wanted, launches, now=NOON)
+    assert (guide.p50_micros, guide.pulled_count) == (pytest.approx(21 * USD, rel=0.15), 0)
+
+
+RESIDUALS = st.lists(st.tuples(st.floats(-5, 5), st.floats(0.01, 1)), max_size=12)
+
+
+@given(RESIDUALS)
+def test_what_is_far_from_the_weighted_middle_is_pulled_in_and_nothing_else(weighed):
+    near = pulled_in(weighed)
+    beside = sorted([*weighed, (0.0, 1.0)])
+    half = sum(weight for _, weight in beside) / 2
+
+    def middle_of(values):
+        passed = 0.0
+        for value, weight in sorted(values):
+            passed += weight
+            if passed >= half - 1e-9:
+                return value
+        raise AssertionError
+
+    middle = middle_of(beside)
+    limit = 3.5 * max(middle_of([(abs(value - middle), weight) for value, weight in beside]), 0.3)
+    for (value, _), found in zip(weighed, near, strict=True):
+        assert found == pytest.approx(max(middle - limit, min(value, middle + limit)))
+
 
 rows = st.lists(
     st.tuples(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from marketplace.fleet.advice import break_even
 from marketplace.fleet.selling import WEEKS_MAX, best_pace, bids_for, cards_to_rent, pace, price_left_over
-from tests.marketplace.fleet.test_advice import USD, anything, inputs
+from tests.marketplace.fleet.test_advice import USD, Plain, anything, inputs
 
 counts = st.integers(1, 300)
 
@@ -52,6 +52,24 @@ def test_a_week_at_a_time_by_hand():
     plain = 4_500 * (1 - 0.1 / 7) * 0.92 * (1 + math.exp(-0.03 * month) / 1.01**month)
     assert found.proceeds_micros == pytest.approx(plain * USD, abs=20_000)
     assert (found.per_week, found.weeks, found.fall_basis_points) == (1, 2, 142)
+
+
+@given(st.integers(1, 60), st.integers(1, 26), anything, st.integers(0, 100), st.integers(0, 10_000))
+def test_a_pace_is_worth_what_its_weeks_are(count, weeks, values, sold, impact):
+    """The sum over the weeks in floating point: a week's own cards lower its price, what waits is rented out."""
+    found = pace(count, weeks, inputs(**values, sold_30_days=sold, impact=impact))
+    plain, per_week, left, worth = Plain(values), math.ceil(count / weeks), count, 0.0
+    price_left = max(1 - impact / 10_000 * per_week / (max(sold, 1) * 7 / 30), 0.45)
+    rented, week, month = plain.rented_share if plain.gain(0) > 0 else 0, 0, 365 / 7 / 12
+    while left:
+        t, now_sold = week / month, min(per_week, left)
+        price = plain.card_value * math.exp(-plain.monthly_decline * t) * price_left * (1 - plain.selling_cost)
+        left -= now_sold
+        worth += (now_sold * price + left * plain.m(rented) / month) / (1 + plain.money_cost) ** t
+        week += 1
+    assert found.proceeds_micros == pytest.approx(worth * USD, rel=1e-6, abs=20_000)
+    assert (found.per_week, found.weeks, found.count) == (per_week, week, count)
+    assert found.price_micros == pytest.approx(plain.card_value * price_left * USD, rel=1e-6, abs=20_000)
 
 
 def test_a_fast_decline_sells_fast_and_a_thin_market_slowly():

@@ -91,6 +91,13 @@ def test_an_assumption_that_makes_no_sense_is_named_and_the_rest_is_used(seller,
         assert "Please correct this: Price of the card (V0)" in text_of(seller.get(ADVISOR, {"card_value": value}))
 
 
+def test_assumptions_that_contradict_each_other_are_named(seller, fleet):
+    both = {"kind": SMALL, "card_value": "2000", "rented_share": "80", "own_share": "30"}
+    assert "Rented and used by yourself are more hours than there are." in text_of(seller.get(ADVISOR, both))
+    cold = {"kind": SMALL, "load_watts": "20", "idle_watts": "30"}
+    assert "A card under load takes no less than an idle one." in text_of(seller.get(ADVISOR, cold))
+
+
 def test_one_click_opens_the_listing_with_the_cards_and_the_price(seller, fleet):
     use_hours(fleet.small, leased=0.7)
     trade(fleet.small[0], 350_400)

@@ -55,7 +55,9 @@ def test_the_modified_card_of_the_story_is_held_until_its_sku_is_cleared(operato
         "gpu_model": model.pk, "memory_gib": 48, "is_modified": "on", "item_class": "p",
         "reference": "letter of 2026-11-01", "reason": "not for datacentres", "days": 180,
     }  # fmt: skip
-    assert operator.post(url("sku-clear"), body | {"days": 0}).status_code == 400
+    wrong = operator.post(url("sku-clear"), body | {"days": 0})
+    assert wrong.status_code == 400
+    assert "item-class-unknown" in wrong.content.decode()  # a slip in the form hides no case
     assert not SkuClearance.objects.exists()
     operator.post(url("sku-clear"), body)
     assert decide(frozen, buyer, "rtx-4090-d", is_modified=True).outcome == "allow"

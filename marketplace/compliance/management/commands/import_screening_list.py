@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from marketplace.common.errors import Conflict
 from marketplace.compliance.listfile import ListFileError
 from marketplace.compliance.services.screening import import_list
 
-BYTES_MAX = 500 * 1024 * 1024
+BYTES_MAX = 150 * 1024 * 1024  # several times the whole list; reading it takes about five times its size
 
 
 class Command(BaseCommand):
@@ -24,12 +24,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--published", type=date.fromisoformat, help="day of the list; without it today")
+        parser.add_argument("--published", type=date.fromisoformat, help="day of the list; without it that of the file")
+        parser.add_argument("--may-be-older", action="store_true", help="take a list older than the one in force")
         parser.add_argument("--may-shrink", action="store_true", help="take a list with less than half of the entries")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now, file = clock.now(), options["file"]
-        published = options["published"] or now.astimezone(UTC).date()
+        published = options["published"] or min(_day_of(file), now.astimezone(UTC).date())
         if published > now.astimezone(UTC).date():
             raise CommandError(f"{published} is yet to come")
         try:
@@ -40,10 +41,19 @@ class Command(BaseCommand):
                 actor="system",
                 now=now,
                 may_shrink=options["may_shrink"],
+                may_be_older=options["may_be_older"],
             )
         except (ListFileError, Conflict) as error:
             raise CommandError(f"{file} is refused, the list stays as it was: {error}") from error
         self.stdout.write(f"{made.public_id}: {made.entries_count} entries of {made.published_on}")
+
+
+def _day_of(file: Path) -> date:
+    """When it was last written: what lay on a disk for a month is not today's list."""
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
+    except OSError as error:
+        raise CommandError(f"{file} can't be read: {error}") from error
 
 
 def _text_of(file: Path) -> str:
