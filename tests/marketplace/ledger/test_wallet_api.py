@@ -75,13 +75,17 @@ def entries_read():
         return cursor.fetchone()[0]
 
 
+def analyse():
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
+        owner.execute("ANALYZE ledger_entry, ledger_account, ledger_snapshot")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_newest_page_does_not_read_the_whole_history():
     alice = make_firm()
     for _ in range(200):
         fund(alice, 1_000_000)
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
-        owner.execute("ANALYZE ledger_entry, ledger_account")
+    analyse()
     newest = list(statement(firm=alice, kind=WALLET, currency="USD").order_by("-pk")[:3])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
