@@ -81,7 +81,10 @@ class Journal(models.Model):
     xact = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
 
     class Meta:
-        indexes = [BrinIndex(name="journal_at", fields=["at"])]
+        indexes = [
+            BrinIndex(name="journal_at", fields=["at"]),
+            models.Index(name="journal_subject", fields=["subject", "id"], condition=~Q(subject="")),
+        ]
 
 
 class Entry(models.Model):
