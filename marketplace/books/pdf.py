@@ -12,9 +12,10 @@ from marketplace.books.models import Document, DocumentKind
 from marketplace.books.rounding import rounded
 from marketplace.books.statements import LABELS, Statement
 from marketplace.common.money import format_micros
+from marketplace.ledger.folding import Held, Line
 
 INK, MUTED, LINE = (24, 28, 24), (96, 104, 96), (200, 206, 200)
-MARGIN, WIDTH, ROW = 16.0, 178.0, 5.2
+MARGIN, WIDTH, ROW, ROW_SIZE = 16.0, 178.0, 5.2, 8.5
 # The fonts that every reader has know Latin-1 alone.
 PLAIN = str.maketrans({"\N{NARROW NO-BREAK SPACE}": " ", "–": "-", "’": "'", "…": "...", "×": "x", "−": "-"})
 Columns = Sequence[tuple[str, float, str]]  # heading, width in mm, alignment
@@ -46,12 +47,16 @@ class Sheet(FPDF):
         self.multi_cell(WIDTH, size * 0.5, plain(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def row(self, columns: Columns, values: Sequence[str], *, bold: bool = False) -> None:
-        """A line of a table; what is too long for its column is cut."""
-        self.set_font("helvetica", style="B" if bold else "", size=8.5)
+        """A line of a table. A text that is too long for its column is cut; an amount never, it is written smaller."""
         self.set_text_color(*INK)
         self.set_draw_color(*LINE)
         for (_, width, align), value in zip(columns, values, strict=True):
-            self.cell(width, ROW, self._cut(plain(value), width), border="B", align=align)
+            self.set_font("helvetica", style="B" if bold else "", size=ROW_SIZE)
+            text = plain(value)
+            if align == "R":
+                wide = max(self.get_string_width(text), 0.1)
+                self.set_font_size(min(ROW_SIZE, ROW_SIZE * (width - 2) / wide))
+            self.cell(width, ROW, text if align == "R" else self._cut(text, width), border="B", align=align)
         self.ln(ROW)
 
     def head(self, columns: Columns) -> None:
@@ -76,13 +81,10 @@ def statement_pdf(statement: Statement, made_at: datetime) -> bytes:
     opening, closing = statement.opening, statement.closing
     sheet.row(STATEMENT, [f"{period.since:%Y-%m-%d}", "Opening balance", *_held(opening)], bold=True)
     for line in statement.lines:
-        about = statement.about.get(line.subject, line.subject)
-        many = f", {line.journals_count} entries" if line.journals_count > 1 else ""
-        what = f"{LABELS.get(line.code, line.code)}: {about}{many}" if about else LABELS.get(line.code, line.code)
-        sheet.row(STATEMENT, [f"{line.first_at:%Y-%m-%d}", what, *_held(line.moved)])
-        if line.fee_micros:
-            fee, gross = format_micros(line.fee_micros), format_micros(line.gross_micros or 0)
-            sheet.row(STATEMENT, ["", f"   charged {gross}, fee {fee}", "", "", ""])
+        label, about = LABELS.get(line.code, line.code), statement.about.get(line.subject, "")
+        sheet.row(STATEMENT, [f"{line.first_at:%Y-%m-%d}", f"{label}: {about}".rstrip(": "), *_held(line.moved)])
+        if detail := _detail(line):
+            sheet.row(STATEMENT, ["", detail, "", "", ""])
     sheet.row(STATEMENT, [f"{period.last_day}", "Closing balance", *_held(closing)], bold=True)
     sheet.ln(3)
     sheet.say(f"Sold {format_micros(statement.sold_micros)}, fees {format_micros(statement.fees_micros)}.")
@@ -118,8 +120,17 @@ def document_pdf(document: Document) -> bytes:
     return bytes(sheet.output())
 
 
-def _held(held: object) -> list[str]:
-    return [format_micros(getattr(held, name)) for name in ("free_micros", "held_micros", "earned_micros")]
+def _detail(line: Line) -> str:
+    parts = [line.subject] if line.subject else []
+    if line.journals_count > 1:
+        parts.append(f"{line.journals_count} entries")
+    if line.fee_micros is not None:
+        parts.append(f"{format_micros(line.gross_micros or 0)} less fee {format_micros(line.fee_micros)}")
+    return ", ".join(parts)
+
+
+def _held(held: Held) -> list[str]:
+    return [format_micros(each) for each in (held.free_micros, held.held_micros, held.earned_micros)]
 
 
 def _coins(sheet: Sheet, what: str, micros: int, currency: str) -> None:

@@ -94,7 +94,8 @@ BOOKS = {
     " LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
     "invent a snapshot": """
         INSERT INTO ledger_snapshot (account_id, through_entry, newest_at, balance_micros, taken_at)
-        SELECT account_id, max(id), '2026-01-01', 777, now() FROM ledger_entry WHERE amount_micros > 0 GROUP BY 1
+        SELECT e.account_id, max(e.id), max(j.at), 777, now()
+        FROM ledger_entry e JOIN ledger_journal j ON j.id = e.journal_id GROUP BY 1
     """,
     "antedate a snapshot": """
         INSERT INTO ledger_snapshot (account_id, through_entry, newest_at, balance_micros, taken_at)
