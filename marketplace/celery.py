@@ -27,6 +27,8 @@ BEAT: dict[str, float] = {
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,
     "payments.expire_deposits": 3600,
+    "books.issue_documents": 3600.0,
+    "ledger.take_snapshots": 3600.0,
     "events.drop_old_idempotency_keys": 3600.0,
     "fleet.roll_up_hours": 300.0,
     "fleet.forget_old_hours": 3600.0,

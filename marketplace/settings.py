@@ -112,6 +112,7 @@ INSTALLED_APPS = [
     "marketplace.sales",
     "marketplace.matching",
     "marketplace.settlement",
+    "marketplace.books",
     "marketplace.fleet",
     "marketplace.storefront",
     "marketplace.demo",
@@ -267,7 +268,9 @@ OPEN_LISTINGS_MAX = env_int("OPEN_LISTINGS_MAX", 500)  # per firm
 CARD_HOUR_DAYS_KEPT = env_int("CARD_HOUR_DAYS_KEPT", 100)
 PLATFORM_FEE_BASIS_POINTS = env_int("PLATFORM_FEE_BASIS_POINTS", 500)
 CARD_FEE_BASIS_POINTS = env_int("CARD_FEE_BASIS_POINTS", 500)  # of a card's price, out of the seller's share
-CARD_TAX_BASIS_POINTS = env("CARD_TAX_BASIS_POINTS", "")  # `marketplace.path:function` of (ships from, ships to)
+TAX_STEP = env("TAX_STEP", "")  # `package.module:name` of a TaxStep (marketplace/ledger/tax.py); empty: no tax
+PLATFORM_NAME = env("PLATFORM_NAME", "Fallow")  # who issues the fee invoices
+PLATFORM_COUNTRY = env("PLATFORM_COUNTRY", "DE")
 CARD_CREDIT_BASIS_POINTS = env_int("CARD_CREDIT_BASIS_POINTS", 1500)  # owed by a seller who does not ship
 CARD_CREDIT_MICROS_MIN = env_int("CARD_CREDIT_MICROS_MIN", 15_000_000)
 CARD_BID_DAYS_MAX = env_int("CARD_BID_DAYS_MAX", 30)

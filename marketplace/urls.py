@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.orders.urls")),
     path("api/v1/", include("marketplace.leases.urls")),
     path("api/v1/", include("marketplace.sales.urls")),
+    path("api/v1/", include("marketplace.books.urls")),
     path("api/v1/", include("marketplace.fleet.urls")),
     path("photos/cards/<str:photo_id>.jpg", card_photo, name="card-photo"),
     path("photos/sales/<str:sale_id>/<str:evidence_id>.jpg", evidence_photo, name="evidence-photo"),

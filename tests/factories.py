@@ -10,6 +10,8 @@ from rest_framework.test import APIClient
 from marketplace.accounts.models import Firm, User
 from marketplace.accounts.roles import Scope
 from marketplace.accounts.services import FirmDetails, add_member, create_api_key, create_firm, create_user
+from marketplace.books.issuing import create_document
+from marketplace.books.models import Document, DocumentKind
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
@@ -58,3 +60,12 @@ def api_of(firm: Firm, *scopes: str) -> APIClient:
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_key(firm, *(scopes or Scope.values))}")
     return client
+
+
+def fee_invoice(firm: Firm, micros: int = 100) -> Document:
+    """What the platform says it took from a firm in November."""
+    line = {"subject": "lse_x", "code": "settlement", "what": "Fee", "amount_micros": micros, "tax_micros": 0}
+    return create_document(
+        kind=DocumentKind.FEE_INVOICE, issuer=None, recipient=firm, currency="USD", lines=[line], actor="test",
+        since=NOON.replace(day=1, hour=0), until=NOON.replace(month=12, day=1, hour=0), now=NOON,
+    )  # fmt: skip

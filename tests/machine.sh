@@ -4,7 +4,7 @@
 missing=
 for pair in chromium:chromium podman:podman runc:runc busybox:busybox-static dropbear:dropbear-bin ssh:openssh-client \
     sshd:openssh-server rsync:rsync iptables:iptables slirp4netns:slirp4netns \
-    nft:nftables ip:iproute2 capsh:libcap2-bin conmon:conmon dockerd:docker.io debootstrap:debootstrap; do
+    nft:nftables ip:iproute2 capsh:libcap2-bin conmon:conmon dockerd:docker.io debootstrap:debootstrap hledger:hledger; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || test -x "/usr/sbin/${pair%%:*}" || missing="$missing ${pair##*:}"
 done
 test -e /usr/lib/podman/netavark || missing="$missing netavark"

@@ -18,7 +18,7 @@ from marketplace.leases.models import Lease
 from marketplace.payments.services import start_deposit
 from nodes.services.enrolment import create_enrolment_token
 from tests.cards import bid, draft, list_for_sale
-from tests.factories import NOON, fund, make_person
+from tests.factories import NOON, fee_invoice, fund, make_person
 from tests.market import Market
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -75,6 +75,7 @@ class World:
         self.bid = bid(self.bob, self.host.cards[0], now=NOON, limit=10**6)
         self.sale = bid(self.bob, on_sale.lot.get().card, now=NOON, limit=1100 * 10**6, currency="EUR").sales.get()
         self.decision = ComplianceDecision.objects.filter(firm=self.bob).latest("pk")
+        self.document = fee_invoice(self.bob)
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
@@ -92,6 +93,7 @@ _MEMBER = _bobs(public_id=lambda world: world.person.public_id)
 _INVITATION = _bobs(public_id=lambda world: world.invitation.public_id)
 _KEY = _bobs(public_id=lambda world: world.key.public_id)
 _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
+_DOCUMENT = _bobs(document_id=lambda world: world.document.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
 _LEASE = _bobs(lease_id=lambda world: world.lease.public_id)
 _NODE = _alices(public_id=lambda world: world.host.node.public_id)
@@ -111,6 +113,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "deposits/<slug:public_id>/": _DEPOSIT,
     "deposits/<slug:public_id>/cancel/": _DEPOSIT,
     "deposits/<slug:public_id>/confirm/": _DEPOSIT,
+    **dict.fromkeys(["documents/<str:document_id>/", "documents/<str:document_id>/credit/"], _DOCUMENT),
     "orders/<str:order_id>/": _ORDER,
     "orders/<str:order_id>/cancel/": _ORDER,
     "leases/<str:lease_id>/": _LEASE,
@@ -176,6 +179,7 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "deposits/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/cancel/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/confirm/"): frozenset(),
+    ("post", "documents/<str:document_id>/credit/"): frozenset(),
     ("post", "orders/"): frozenset({"trade"}),
     ("post", "orders/preview/"): FREE,
     ("post", "orders/<str:order_id>/cancel/"): frozenset({"trade"}),

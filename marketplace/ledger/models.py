@@ -6,10 +6,11 @@ first migration; the runtime role can add journals and entries, and can't touch 
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
-from marketplace.accounts.models import Firm
+from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
 from marketplace.events.models import CurrentTransaction
 
@@ -61,11 +62,15 @@ class Code(models.TextChoices):
     CARD_SALE = "card_sale", "Card sold"
     CARD_REFUND = "card_refund", "Money for a card returned"
     CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
+    CREDIT_NOTE = "credit_note", "Credit note"
     CORRECTION = "correction", "Correction"
 
 
 class Journal(models.Model):
-    """One immutable, balanced move. `ref` makes a repeated posting harmless."""
+    """One immutable, balanced move. `ref` makes a repeated posting harmless.
+
+    `at` is the time it counts for: PostgreSQL refuses one that lies in a closed period (`PeriodLock`).
+    """
 
     public_id = PublicIdField("jrn")
     ref = models.CharField(max_length=80, unique=True)
@@ -75,17 +80,66 @@ class Journal(models.Model):
     data = models.JSONField(default=dict)
     xact = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
 
+    class Meta:
+        indexes = [
+            BrinIndex(name="journal_at", fields=["at"]),
+            models.Index(name="journal_subject", fields=["subject", "id"], condition=~Q(subject="")),
+        ]
+
 
 class Entry(models.Model):
     """One leg of a journal."""
 
     journal = models.ForeignKey(Journal, on_delete=models.PROTECT, related_name="entries")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries", db_index=False)
     currency = models.CharField(max_length=3)
     amount_micros = models.BigIntegerField()
 
     class Meta:
-        indexes = [models.Index(name="entry_statement", fields=["account", "id"])]
+        indexes = [models.Index(name="entry_statement", fields=["account", "id"])]  # serves the foreign key too
         constraints = [
             models.CheckConstraint(name="entry_moves_something", condition=~Q(amount_micros=0)),
         ]
+
+
+class Snapshot(models.Model):
+    """What an account held after its entry `through_entry`; append-only. None of these is needed: they save reading.
+
+    `newest_at` is the latest `at` of what it counts, so that it can stand in for everything before a later time.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="snapshots")
+    through_entry = models.BigIntegerField()
+    newest_at = models.DateTimeField()
+    balance_micros = models.BigIntegerField()
+    taken_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="one_snapshot_per_entry", fields=["account", "through_entry"])]
+
+
+class ReopenRequest(models.Model):
+    """An operator asks another one to reopen what was closed from `closed_until` on; append-only."""
+
+    public_id = PublicIdField("rop")
+    closed_until = models.DateTimeField()
+    reason = models.CharField(max_length=500)
+    operator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+    xact = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
+
+
+class PeriodLock(models.Model):
+    """From here on no journal may count for a time before `closed_until`; append-only, the newest row is in force.
+
+    `through_entry` is the newest entry at that moment: what counts for a closed time has no later one. Only a reopening
+    has a `request`, and another operator's (docs/adr/0008).
+    """
+
+    public_id = PublicIdField("lck")
+    closed_until = models.DateTimeField()
+    through_entry = models.BigIntegerField(default=0, editable=False)
+    reason = models.CharField(max_length=500, blank=True)
+    operator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    request = models.OneToOneField(ReopenRequest, null=True, on_delete=models.PROTECT, related_name="reopening")
+    at = models.DateTimeField()

@@ -11,6 +11,24 @@ from django.db.models import QuerySet, Sum
 from marketplace.accounts.models import Firm
 from marketplace.ledger.models import FIRM_KINDS, Account, AccountKind, Entry
 
+BALANCES_AFTER = """
+WITH held AS (
+    SELECT a.id, coalesce(s.through_entry, 9223372036854775807) AS through, CASE
+        WHEN s.id IS NOT NULL THEN s.balance_micros WHEN a.is_running THEN a.balance_micros
+        ELSE (SELECT coalesce(sum(amount_micros), 0) FROM ledger_entry WHERE account_id = a.id) END AS micros
+    FROM ledger_account a LEFT JOIN LATERAL (
+        SELECT id, through_entry, balance_micros FROM ledger_snapshot
+        WHERE account_id = a.id AND through_entry >= %(last)s ORDER BY through_entry LIMIT 1
+    ) s ON true WHERE a.id = ANY(%(accounts)s)
+)
+SELECT id, after FROM (
+    SELECT e.id, (held.micros - coalesce(sum(e.amount_micros) OVER (
+        PARTITION BY e.account_id ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ), 0))::bigint AS after
+    FROM held JOIN ledger_entry e ON e.account_id = held.id AND e.id BETWEEN %(first)s AND held.through
+) entries WHERE id = ANY(%(ids)s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class WalletBalances:
@@ -77,7 +95,8 @@ def statement(*, firm: Firm, kind: AccountKind | None, currency: str | None) -> 
 def balances_after(entries: Iterable[Entry]) -> dict[int, int]:
     """Entry id → the balance of its account just after it. Postings lock the account, so ids are in their order.
 
-    Counted back from what the account holds, so that the newest page does not read what came before it.
+    Counted back from the next snapshot, or from what the account holds now, so that neither the newest page reads what
+    came before it nor an old one all that came after it.
     """
     by_id = {entry.pk: entry for entry in entries}
     if not by_id:
@@ -85,20 +104,6 @@ def balances_after(entries: Iterable[Entry]) -> dict[int, int]:
     accounts = list({entry.account_id for entry in by_id.values()})
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            WITH held AS (
-                SELECT id, CASE WHEN is_running THEN balance_micros ELSE (
-                    SELECT sum(amount_micros) FROM ledger_entry WHERE account_id = a.id
-                ) END AS micros FROM ledger_account a WHERE id = ANY(%s)
-            )
-            SELECT id, after FROM (
-                SELECT e.id, (held.micros - coalesce(sum(e.amount_micros) OVER (
-                    PARTITION BY e.account_id ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                ), 0))::bigint AS after
-                FROM ledger_entry e JOIN held ON held.id = e.account_id
-                WHERE e.account_id = ANY(%s) AND e.id >= %s
-            ) entries WHERE id = ANY(%s)
-            """,
-            [accounts, accounts, min(by_id), list(by_id)],
+            BALANCES_AFTER, {"accounts": accounts, "ids": list(by_id), "first": min(by_id), "last": max(by_id)}
         )
         return dict(cursor.fetchall())

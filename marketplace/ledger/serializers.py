@@ -31,6 +31,8 @@ class StatementQuery(PageQuery):
 
     kind = serializers.ChoiceField(choices=sorted(FIRM_KINDS), required=False)
     currency = serializers.CharField(max_length=3, required=False)
+    code = serializers.ChoiceField(choices=Code.choices, required=False)
+    subject = serializers.CharField(max_length=32, required=False)
     format = serializers.ChoiceField(choices=["json", "csv"], required=False)
 
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from marketplace.common.errors import Conflict
 from marketplace.ledger.models import Account, Code, Entry, Journal
+from marketplace.ledger.periods import open_from
 from marketplace.ledger.selectors import lock_accounts
 
 
@@ -38,9 +39,12 @@ def post(
     now: datetime,
     subject: str = "",
     data: Mapping[str, Any] | None = None,
+    happened_at: datetime | None = None,
 ) -> bool:
     """Move money; False when this `ref` was posted before, and nothing moves then.
 
+    It counts for `happened_at` where that is given and its period is still open. What comes later than the close counts
+    for `now`, and its data say under `happened_at` what time it belongs to.
     Raises InsufficientFunds when a firm's account would fall below zero. The legs must sum to zero in each currency:
     anything else is our own mistake, and PostgreSQL refuses it as well.
     """
@@ -48,9 +52,10 @@ def post(
     _assert_balanced(moves)
     if not moves:
         return False
+    at, told = _counts_for(happened_at, now)
     lock_accounts(leg.account.pk for leg in moves if leg.account.is_running)
     journal, is_new = Journal.objects.get_or_create(
-        ref=ref, defaults={"code": code, "at": now, "subject": subject, "data": dict(data or {})}
+        ref=ref, defaults={"code": code, "at": at, "subject": subject, "data": dict(data or {}) | told}
     )
     if not is_new:
         return False
@@ -66,6 +71,15 @@ def post(
             raise
         raise InsufficientFunds("there is not enough money for this") from error
     return True
+
+
+def _counts_for(happened_at: datetime | None, now: datetime) -> tuple[datetime, dict[str, str]]:
+    if happened_at is None:
+        return now, {}
+    assert happened_at <= now, "nothing happens in the future"
+    if happened_at >= open_from():
+        return happened_at, {}
+    return now, {"happened_at": happened_at.isoformat()}
 
 
 def _assert_balanced(legs: Iterable[Leg]) -> None:

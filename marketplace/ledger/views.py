@@ -63,7 +63,8 @@ class StatementView(APIView):
     def get(self, request: Request) -> Response:
         query = parse_query(StatementQuery, request)
         entries = statement(firm=caller_of(request).firm, kind=query.get("kind"), currency=query.get("currency"))
-        taken = take_page(entries, query)
+        behind = {f"journal__{name}": query[name] for name in ("code", "subject") if name in query}
+        taken = take_page(entries.filter(**behind), query)
         after = balances_after(taken.rows)
         return paged(taken, lambda entry: statement_line_json(entry, after[entry.pk]))
 

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import DateTimeField, Exists, F, Func, Max, OuterRef, Q, Subquery
-from django.utils.module_loading import import_string
 
 from listings.cards.models import CardListing, CardListingCard
 from listings.cards.proof import SELLER
 from listings.cards.states import FUNCTION_GRADES, is_as_good
 from listings.states import ListingState
+from marketplace.ledger import tax
 from marketplace.sales.crossing import CardAsk
 from marketplace.sales.selectors import owes_credits
 from nodes.models import Card, Claim, IdentityChange, IdentityConflict, Passport
@@ -108,13 +108,8 @@ def age_of(at: datetime) -> int:
 
 
 def tax_basis_points(ships_from: str, ships_to: str) -> int:
-    """The installation's tax on a card from here to there; none unless `CARD_TAX_BASIS_POINTS` names a function."""
-    if not settings.CARD_TAX_BASIS_POINTS:
-        return 0
-    module, _, name = settings.CARD_TAX_BASIS_POINTS.partition(":")
-    rate = import_string(f"{module}.{name}")(ships_from, ships_to)
-    assert 0 <= rate <= 10_000, "a tax rate is between 0 and 10000 basis points"
-    return int(rate)
+    """The installation's tax on a card from here to there."""
+    return tax.tax_basis_points(tax.Supply(tax.Kind.CARD, ships_from, ships_to))
 
 
 def card_row(card_id: int) -> Card:

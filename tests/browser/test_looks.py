@@ -42,6 +42,8 @@ def pages_of(who, scene):
             "wallet": "/wallet/",
             "deposit": f"/wallet/deposits/{scene.deposit.public_id}/",
             "statement": "/wallet/statement/",
+            "books": "/books/",
+            "documents": "/books/documents/",
             "keys": "/account/keys/",
             "members": "/account/members/",
             "invitations": "/account/invitations/",
@@ -56,7 +58,11 @@ def pages_of(who, scene):
             "listing-new": "/sell/listings/new/",
             "lease-sold": lease,
         },
-        "operator": {"operator": "/operator/", "export-rules": "/operator/export-rules/"},
+        "operator": {
+            "operator": "/operator/",
+            "export-rules": "/operator/export-rules/",
+            "operator-books": "/operator/books/",
+        },
     }[who]
 
 

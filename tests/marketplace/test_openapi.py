@@ -45,6 +45,7 @@ def test_what_moves_money_asks_for_an_idempotency_key(document):
     money = (
         "deposits/",
         "deposits/{public_id}/confirm/",
+        "documents/{document_id}/credit/",
         "orders/",
         "orders/{order_id}/cancel/",
         "leases/{lease_id}/end/",

@@ -79,6 +79,7 @@ def test_lists_show_nothing_of_another_firm(world):
         "wallet/",
         "wallet/statement/",
         "deposits/",
+        "documents/",
         "orders/",
         "leases/",
         "capacity-listings/",

@@ -75,13 +75,33 @@ def entries_read():
         return cursor.fetchone()[0]
 
 
+@pytest.mark.django_db
+def test_the_entries_behind_a_line_are_found_by_code_and_subject():
+    alice = make_firm()
+    fund(alice, 10_000_000)
+    for number in range(3):
+        hold(alice, 1_000_000, f"ord_{number}")
+    client = api_of(alice)
+    found = client.get("/api/v1/wallet/statement/", {"code": "order_escrow", "subject": "ord_1"}).json()["data"]
+    assert [(line["subject"], line["kind"], line["balance_after"]["amount"]) for line in found] == [
+        ("ord_1", "escrow", "1.000000"),
+        ("ord_1", "wallet", "8.000000"),
+    ]
+    assert client.get("/api/v1/wallet/statement/", {"code": "deposit", "subject": "ord_1"}).json()["data"] == []
+    assert client.get("/api/v1/wallet/statement/", {"code": "colour"}).status_code == 400
+
+
+def analyse():
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
+        owner.execute("ANALYZE ledger_entry, ledger_account, ledger_snapshot")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_newest_page_does_not_read_the_whole_history():
     alice = make_firm()
     for _ in range(200):
         fund(alice, 1_000_000)
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], dbname=TEST_DATABASE, autocommit=True) as owner:
-        owner.execute("ANALYZE ledger_entry, ledger_account")
+    analyse()
     newest = list(statement(firm=alice, kind=WALLET, currency="USD").order_by("-pk")[:3])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")

@@ -190,13 +190,15 @@ def test_the_landed_price_is_known_before_and_a_higher_one_is_a_stale_quote(deal
     assert stale.value.code == "quote_stale"
 
 
-def german_vat(ships_from, ships_to):
+class GermanVat:
     """A tax as an installation may set it."""
-    return 1900 if ships_to == "DE" else 0
+
+    def basis_points(self, supply):
+        return 1900 if (supply.kind, supply.to_country) == ("card", "DE") else 0
 
 
 def test_the_tax_hook_adds_to_what_the_buyer_pays_and_goes_to_the_seller(deal, settings):
-    settings.CARD_TAX_BASIS_POINTS = f"{__name__}:german_vat"
+    settings.TAX_STEP = f"{__name__}:GermanVat"
     listing = list_for_sale(deal.host.cards[:1], now=NOON)
     (sale,) = buy(deal.bob, listing, now=NOON, ships_to="DE")
     assert (sale.tax_micros, sale.price.total_micros) == (193_800_000, 1_213_800_000)

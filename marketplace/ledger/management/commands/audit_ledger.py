@@ -22,6 +22,20 @@ CHECKS = {
         GROUP BY a.id HAVING a.balance_micros <> coalesce(sum(e.amount_micros), 0)
     """,
     "firms' accounts below zero": "SELECT id, kind, balance_micros FROM ledger_account WHERE balance_micros < 0",
+    "snapshots that differ from their entries": """
+        SELECT s.id, s.account_id, s.balance_micros, sum(e.amount_micros), s.newest_at, max(j.at)
+        FROM ledger_snapshot s LEFT JOIN (ledger_entry e JOIN ledger_journal j ON j.id = e.journal_id)
+            ON e.account_id = s.account_id AND e.id <= s.through_entry
+        GROUP BY s.id HAVING s.balance_micros IS DISTINCT FROM sum(e.amount_micros)
+            OR s.newest_at IS DISTINCT FROM max(j.at)
+    """,
+    "journals that count for a closed time and came after the close": """
+        SELECT DISTINCT j.public_id, j.at, l.closed_until FROM ledger_periodlock l
+        JOIN ledger_entry e ON e.id > l.through_entry JOIN ledger_journal j ON j.id = e.journal_id
+        WHERE j.at < l.closed_until AND NOT EXISTS (
+            SELECT 1 FROM ledger_periodlock r WHERE r.id > l.id AND r.request_id IS NOT NULL AND r.closed_until <= j.at
+        )
+    """,
     "entries in another currency than their account": """
         SELECT e.id FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id WHERE a.currency <> e.currency
     """,
