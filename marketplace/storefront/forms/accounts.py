@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Any
 
 from django import forms
 
 from marketplace.accounts.roles import Role, Scope
 from marketplace.storefront.forms.base import PageForm
-
-COUNTRIES_FILE = Path(__file__).parents[1] / "countries.tsv"
-
-
-@functools.cache
-def countries() -> list[tuple[str, str]]:
-    """ISO 3166-1 codes and English names, by name."""
-    rows = (line.split("\t") for line in COUNTRIES_FILE.read_text(encoding="utf-8").splitlines())
-    return sorted(((code, name) for code, name in rows), key=lambda row: row[1])
+from marketplace.storefront.names import countries
 
 
 def country_choices() -> list[tuple[str, str]]:
