@@ -8,29 +8,31 @@ from tests.browser.card_scene import STEPS, Shop
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
-# Structure is the same in every light and contrast at every size: each rule runs where it can find something new.
-LOOKS = (
-    ("light", 1280, None),
-    ("dark", 1280, ["color-contrast"]),
-    ("dark", 375, None),
-    ("light", 375, ["color-contrast"]),
-)
+# Each light and each size gets every rule once; in the other two only the geometry can be new.
+LOOKS = (("light", 1280, True), ("dark", 1280, False), ("dark", 375, True), ("light", 375, False))
+
+
+def seen_faults(visitor: Visitor, axe_source: str, name: str) -> list[str]:
+    """What is wrong with the page that is open, in every light and size."""
+    wrong = []
+    for theme, width, by_axe in LOOKS:
+        visitor.look(theme, width)
+        visitor.picture(name)
+        seen = visitor.accessibility(axe_source) if by_axe else []
+        if visitor.overflow() > 0:
+            seen.append(f"{visitor.overflow()} px too wide")
+        seen += [f"cut off: {each}" for each in visitor.cut_off()]
+        wrong += [f"{name} {theme} {width}: {each}" for each in seen]
+    visitor.look(*LOOKS[0][:2])
+    return wrong
 
 
 def faults(visitor: Visitor, axe_source: str, pages: dict[str, str]) -> list[str]:
-    """What is wrong with these pages; each is asked for once and looked at in every light and size."""
+    """What is wrong with these pages; each is asked for once."""
     wrong = []
     for name, path in pages.items():
-        visitor.look(*LOOKS[0][:2])
         visitor.open(path)
-        for theme, width, rules in LOOKS:
-            visitor.look(theme, width)
-            visitor.picture(name)
-            seen = visitor.accessibility(axe_source, rules)
-            if visitor.overflow() > 0:
-                seen.append(f"{visitor.overflow()} px too wide")
-            seen += [f"cut off: {each}" for each in visitor.cut_off()]
-            wrong += [f"{name} {theme} {width}: {each}" for each in seen]
+        wrong += seen_faults(visitor, axe_source, name)
     return wrong + visitor.troubles
 
 
@@ -84,3 +86,79 @@ def test_every_page_of_the_cards_is_clean_and_accessible(chromium, live_server, 
         wrong += faults(visitor, axe_source, pages_of(who, shop))
         visitor.close()
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(300)
+def test_a_refused_form_says_why_beside_the_field(chromium, live_server, shop, axe_source):
+    places = {
+        "bob": {
+            "buy-refused": (f"/cards/listings/{shop.listing.public_id}/", "Show the total", {"address": ""}),
+            "bid-refused": (f"/cards/models/{shop.listing.gpu_model.slug}/", "Hold the money and bid", {}),
+            "bid-too-high": (
+                f"/cards/models/{shop.listing.gpu_model.slug}/", "Hold the money and bid", {"bid-limit": "9000000"}
+            ),
+            "dispute-empty": (f"/sales/{shop.sales['inspecting'].public_id}/", "Open a dispute", {}),
+            "say-nothing": (f"/sales/{shop.sales['inspecting'].public_id}/", "Send", {}),
+        },
+        "alice": {
+            "sell-refused": ("/sell/cards/new/", "Make a draft", {"ask": "a lot", "ships_to": "Europe"}),
+            "photo-missing": (f"/sell/cards/{shop.own['draft'].public_id}/", "Add the photo", {}),
+            "ship-refused": (f"/sales/{shop.sales['to-ship'].public_id}/", "It is on its way", {}),
+        },
+        "operator": {"rule-refused": (f"/operator/sales/{shop.sales['disputed'].public_id}/", "Rule", {"refund": "x"})},
+    }  # fmt: skip
+    wrong = []
+    for who, forms in places.items():
+        visitor = visit(chromium, live_server.url, who)
+        for name, (path, button, values) in forms.items():
+            visitor.open(path)
+            for summary in visitor.page.query_selector_all("main details.confirm > summary"):
+                summary.click()
+            for field, value in values.items():
+                visitor.page.fill(f"[name={field}]", value)
+            visitor.page.click(f"main button:text-is('{button}')")
+            visitor.page.wait_for_selector("[role=alert]")
+            wrong += seen_faults(visitor, axe_source, name)
+            unsaid = "[...document.querySelectorAll('[role=alert] a')].filter(a => !document.querySelector(a.hash))"
+            assert visitor.page.evaluate(f"{unsaid}.map(a => a.hash)") == []
+            by_field = (
+                "[...document.querySelectorAll('.field.invalid')].filter(field => !field.querySelector('.wrong'))"
+            )
+            assert visitor.page.evaluate(f"{by_field}.length") == 0
+            assert visitor.page.is_visible(".wrong, [role=alert] li"), name
+        wrong += [each for each in visitor.troubles if "422 (Unprocessable" not in each]
+        visitor.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.timeout(120)
+def test_a_quote_is_readable_and_what_is_too_dear_says_where_money_comes_from(chromium, live_server, shop, axe_source):
+    visitor = visit(chromium, live_server.url, "bob")
+    for name, count in (("quote", "2"), ("quote-one", "1")):
+        visitor.open(f"/cards/listings/{shop.listing.public_id}/")
+        visitor.page.fill("input[name=count]", count)
+        visitor.page.click("text=Show the total")
+        visitor.page.wait_for_selector("dl.totals >> text=In all")
+        assert seen_faults(visitor, axe_source, name) == []
+    assert visitor.troubles == []
+    visitor.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_dispute_is_opened_by_keyboard_alone(chromium, live_server, shop):
+    visitor = visit(chromium, live_server.url, "bob")
+    visitor.open(f"/sales/{shop.sales['inspecting'].public_id}/")
+    page = visitor.page
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if "It is not what was sold" in page.evaluate("document.activeElement.textContent"):
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("It is another card.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status >> text=Disputed")
+    assert visitor.troubles == []
+    visitor.close()

@@ -26,6 +26,12 @@ from nodes.models import Card
 
 COUNTRY_LIST = RegexValidator(r"^[A-Za-z]{2}([ ,]+[A-Za-z]{2})*$", "Two-letter codes, such as DE, FR.")
 PHOTO_HELP = f"JPEG, PNG or WebP, at most {BYTES_MAX // 1024 // 1024} MiB. Where it was taken is removed."
+LOOKS = [
+    (AppearanceGrade.PREMIUM, "Premium: no signs of use"),
+    (AppearanceGrade.EXCELLENT, "Excellent: none from 20 cm"),
+    (AppearanceGrade.GOOD, "Good: none from 50 cm"),
+    (AppearanceGrade.FAIR, "Fair: scratches or dents"),
+]
 ROUTES = [("", "As usual for such a card"), *Route.choices]
 
 
@@ -53,7 +59,7 @@ class CardListingForm(PageForm):
         widget=forms.TextInput(attrs={"data-earnings": "earnings", "aria-describedby": "earnings"}),
     )
     currency = forms.ChoiceField(label="Currency", choices=currency_choices)
-    appearance_grade = forms.ChoiceField(label="How they look", choices=AppearanceGrade.choices, initial="good")
+    appearance_grade = forms.ChoiceField(label="How they look", choices=LOOKS, initial="good")
     flags = forms.MultipleChoiceField(
         label="What a buyer must know", required=False, choices=Flag.choices, widget=forms.CheckboxSelectMultiple
     )

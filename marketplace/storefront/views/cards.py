@@ -30,7 +30,7 @@ from marketplace.common.ids import random_text
 from marketplace.fleet.card_market import CardMarket
 from marketplace.fleet.guide import Guide, Wanted
 from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
+from marketplace.ledger.selectors import balance_micros, wallet_balances
 from marketplace.sales.models import CardBid
 from marketplace.sales.selectors import bids_of
 from marketplace.sales.services.bidding import Quote, buy_once, cancel_bid, place_bid_once, quote
@@ -107,6 +107,7 @@ def card_model_page(request: HttpRequest, gpu: str) -> HttpResponse:
         "guide": _guide(model, now),
         "guide_memory_mib": model.memory_mib,
         "form": form,
+        "wallets": wallet_balances(caller.firm) if caller else [],
         "key": request.POST.get("key") or random_text(24),
     }
     status = FORM_REFUSED if form and form.errors else 200
