@@ -48,13 +48,13 @@ def card_listing_for_update(listing_id: int) -> CardListing:
     )
 
 
-def visible_photo(firm: Firm | None, public_id: str, *, by_operator: bool = False) -> CardPhoto:
-    """A photo of a listing that the firm may see; an operator, who rules on what was sold, sees every one."""
-    photo = CardPhoto.objects.select_related("listing").filter(public_id=public_id).first()
+def visible_photo(firm: Firm | None, public_id: str) -> CardPhoto:
+    """A photo of one's own listing, or of one that was ever open: a buyer must see what closed when it was sold."""
+    photos = CardPhoto.objects.select_related("listing").filter(public_id=public_id)
+    shown = Q(listing__priced_at__isnull=False)
+    photo = photos.filter(shown | Q(listing__firm=firm) if firm else shown).first()
     if photo is None:
         raise NotFound
-    if not by_operator:
-        visible_card_listing(firm, photo.listing.public_id)
     return photo
 
 

@@ -37,7 +37,6 @@ from listings.cards.services import (
     pause_card_listing,
 )
 from marketplace.accounts.authentication import caller_of, require_any, session_caller
-from marketplace.accounts.models import User
 from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.api import page, parse, parse_query
@@ -153,11 +152,10 @@ class CloseCardListingView(_ActView):
 
 @require_safe
 def card_photo(request: HttpRequest, photo_id: str) -> HttpResponse:
-    """The photo's bytes; those of a draft or of a closed listing for its own firm and for operators alone."""
+    """The photo's bytes; those of a draft for its own firm alone."""
     caller = session_caller(request)
-    by_operator = isinstance(request.user, User) and request.user.is_operator
     try:
-        photo = photo_that_is_shown(caller.firm if caller else None, photo_id, by_operator=by_operator)
+        photo = photo_that_is_shown(caller.firm if caller else None, photo_id)
     except NotFound:
         return HttpResponse(status=404)
     with photo.file.open("rb") as file:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from django import forms
 
 from marketplace.accounts.roles import Role, Scope
+from marketplace.common.countries import COUNTRIES
 from marketplace.storefront.forms.base import PageForm
-from marketplace.storefront.names import countries
+
+
+@functools.cache
+def countries() -> list[tuple[str, str]]:
+    """ISO 3166-1 codes and English names, by name."""
+    return sorted(COUNTRIES.items(), key=lambda row: row[1])
 
 
 def country_choices() -> list[tuple[str, str]]:

@@ -9,10 +9,10 @@ from django import forms
 from django.db.models import Q
 
 from listings.cards.states import FUNCTION_GRADES, FunctionGrade, is_as_good
+from marketplace.storefront.forms.accounts import countries
 from marketplace.storefront.forms.base import PageForm
 from marketplace.storefront.forms.buying import currency_choices
 from marketplace.storefront.forms.cards import CardPriceField
-from marketplace.storefront.names import countries
 
 MIB_PER_GIB = 1024
 COLUMNS = {"gpu": "gpu_model__slug__in", "price": "ask_micros__lte", "currency": "currency"}

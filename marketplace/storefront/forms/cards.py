@@ -135,11 +135,13 @@ class BuyForm(PageForm):
         label="Route", required=False, choices=ROUTES, help_text="Usual: straight to you; modified memory by a lab."
     )
 
-    def __init__(self, data: Any = None, *, listing: CardListing, left: int, initial: dict[str, Any]) -> None:
+    def __init__(
+        self, data: Any = None, *, listing: CardListing | None = None, left: int = 1, initial: Any = None
+    ) -> None:
         super().__init__(data, initial=initial)
         self.fields["count"].help_text = f"{left} can be bought now." if left != 1 else ""
         self.fields["count"].widget.attrs["max"] = max(left, 1)
-        field, open_to = self.fields["ships_to"], reachable(listing)
+        field, open_to = self.fields["ships_to"], reachable(listing) if listing else set()
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(code, name) for code, name in country_choices() if not code or not open_to or code in open_to]
 

@@ -48,6 +48,11 @@ MEASURES = {
     "seller": {Step.ON_ITS_WAY_BACK, Step.BACK},
 }
 ACTIONS = {"receive": receive_sale, "accept": accept_sale}
+SAID = {
+    "ship": "Noted: it is on its way.",
+    "evidence": "Sent: both sides and operators see it.",
+    "dispute": "The dispute is open: an operator looks at what both sides show.",
+}
 DONE = {"receive": "Noted: it has arrived.", "accept": "Done: the money has moved."}
 
 
@@ -76,7 +81,7 @@ def sale_page(request: HttpRequest, caller: Caller, sale_id: str) -> HttpRespons
         "dispute": DisputeForm(*_data(request, name == "dispute"), prefix="dispute"),
     }
     if name in form_list and form_list[name].is_valid() and _said(caller, sale, name, form_list[name]):
-        messages.success(request, "Noted.")
+        messages.success(request, SAID[name])
         return redirect("storefront:sale", sale_id)
     context = _context(sale, side, step) | {"forms": form_list, "is_member": bool(caller.scopes & set(SELLS))}
     context |= _news(request, context)

@@ -7,7 +7,6 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from listings.cards.services import close_card_listing
 from listings.models import CardListing
 from marketplace.sales.models import CardBid, Sale
 from marketplace.sales.services.matching import match_cards
@@ -172,14 +171,6 @@ def test_only_countries_that_it_ships_to_can_be_chosen(shop, frozen):
         return [code for code, _ in form.fields["ships_to"].choices if code]
 
     assert (sorted(offered(some)), offered(home)) == (["DE", "NL"], ["DE"])
-
-
-def test_an_operator_sees_the_photos_of_what_was_sold_and_others_do_not(shop, frozen):
-    listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now())
-    photo_url = reverse("card-photo", args=[listing.photos.first().public_id])
-    close_card_listing(firm=shop.market.alice, public_id=listing.public_id, actor="test", now=frozen.now())
-    assert browser(shop.operator).get(photo_url).status_code == 200
-    assert browser(shop.buyer).get(photo_url).status_code == Client().get(photo_url).status_code == 404
 
 
 def test_the_open_page_of_a_sale_is_told_when_there_is_more(shop, frozen):
