@@ -85,6 +85,10 @@ STATES: dict[str, dict[str, Display]] = {
         "cancelled": Display("", "cross", "Cancelled"),
         "expired": Display("", "clock", "Expired"),
     },
+    "todo": {
+        "open": Display("wait", "ring", "To do"),
+        "done": Display("good", "check", "Done"),
+    },
     "grade": {
         "F0": Display("good", "shield", "F0"),
         "F1": Display("good", "check", "F1"),

@@ -1,4 +1,4 @@
-"""Names of GPU models for people; the catalogue's rows hardly ever change, so they are read once per process."""
+"""Names of GPU models and countries for people; the catalogue's rows hardly ever change: read once per process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import functools
 from collections.abc import Iterable
 
 from marketplace.catalogue.models import GpuModel
+from marketplace.common.countries import COUNTRIES
+
+
+def country_name(code: str) -> str:
+    """`Germany` for `DE`; what is no country stays as it is, such as the zone `EU`."""
+    return COUNTRIES.get(code) or str(code).upper()
 
 
 def gpu_names(slugs: Iterable[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import segno
 from fpdf import FPDF
 
+from marketplace.storefront.displays import display_of
 from marketplace.storefront.passports import PROVES, PROVES_NOT, PassportView
+from marketplace.storefront.wording import grouped
 
 INK, MUTED = (24, 28, 24), (96, 104, 96)
 LEFT, WIDTH, QR_MM = 18.0, 174.0, 34.0
@@ -14,8 +16,8 @@ PLAIN = str.maketrans({"\N{NARROW NO-BREAK SPACE}": " ", "–": "-", "’": "'",
 
 
 def qr_data_uri(url: str) -> str:
-    """The code as an image that a page can hold."""
-    return str(segno.make(url, error="m").svg_data_uri(scale=4, border=2))
+    """The code as an image that a page can hold; on white in every theme, or no camera reads it."""
+    return str(segno.make(url, error="m").svg_data_uri(scale=4, border=4, light="#fff"))
 
 
 def passport_pdf_bytes(view: PassportView) -> bytes:
@@ -30,13 +32,17 @@ def passport_pdf_bytes(view: PassportView) -> bytes:
     _code(sheet, view.url)
     _text(sheet, "Fallow card passport", size=10, colour=MUTED)
     _text(sheet, passport.card.gpu_model.marketing_name, size=20, bold=True)
-    memory = "" if view.memory_mib is None else f"{view.memory_mib} MiB, "
+    memory = "" if view.memory_mib is None else f"{grouped(view.memory_mib)} MiB, "
     _text(sheet, f"{memory}card {view.card_code}", size=11)
     _text(sheet, f"Grade {passport.function_grade}: {view.grade_words}", size=11, bold=True)
     _text(sheet, f"{passport.tier.capitalize()} as {passport.role} on {_day(view)}, good until "
           f"{passport.expires_at:%Y-%m-%d}; number {passport.seq} of this card", size=9, colour=MUTED)  # fmt: skip
     sheet.ln(8)
-    _part(sheet, "Findings", [(each.severity, each.words) for each in view.findings] or [("", "None.")])
+    _part(
+        sheet,
+        "Findings",
+        [(display_of("severity", each.severity).text, each.words) for each in view.findings] or [("", "None.")],
+    )
     _part(sheet, "Tests", [(each.name, each.value) for each in view.tests])
     _part(sheet, "While it was rented here", [(each.name, each.value) for each in view.history])
     _part(sheet, "What this proves", [("", each) for each in PROVES])
@@ -72,7 +78,7 @@ def _part(sheet: FPDF, title: str, lines: list[tuple[str, str]]) -> None:
             sheet.set_text_color(*MUTED)
             sheet.cell(38, 4.6, _plain(name))
         sheet.set_text_color(*INK)
-        sheet.multi_cell(WIDTH - (38 if name else 0), 4.6, _plain(value), new_x="LMARGIN", new_y="NEXT")
+        sheet.multi_cell(WIDTH - (38 if name else 0), 4.6, _plain(value), align="L", new_x="LMARGIN", new_y="NEXT")
     sheet.ln(2.5)
 
 

@@ -131,11 +131,16 @@ def passport_view(passport: Passport, *, is_owner: bool, now: datetime) -> Passp
     )
 
 
+def finding_words(code: str) -> str:
+    """What a finding means."""
+    return FINDINGS.get(code) or wording.words(code)
+
+
 def _finding(found: Mapping[str, Any], *, is_owner: bool) -> FindingLine:
     evidence = ", ".join(f"{name.replace('_', ' ')} {_said(value)}" for name, value in found["evidence"].items())
     return FindingLine(
         severity=found["severity"],
-        words=FINDINGS.get(found["code"], wording.words(found["code"])),
+        words=finding_words(found["code"]),
         evidence=evidence[:300] if is_owner else "",
     )
 

@@ -14,9 +14,13 @@ def amount(micros: int | None) -> str:
     if micros is None:
         return "–"
     whole, _, fraction = format_micros(micros).partition(".")
-    grouped = f"{abs(int(whole)):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     sign = "\N{MINUS SIGN}" if micros < 0 else ""
-    return f"{sign}{grouped}.{fraction.rstrip('0').ljust(PLACES_MIN, '0')}"
+    return f"{sign}{grouped(abs(int(whole)))}.{fraction.rstrip('0').ljust(PLACES_MIN, '0')}"
+
+
+def grouped(number: int) -> str:
+    """`24 564`: thousands apart."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def span(seconds: float) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from marketplace.compliance.tablefile import table_in_force
 from nodes.models import RelayPort
+from tests.browser.card_scene import Shop, build_shop
 from tests.market import Market
 from tests.storefront import RunningClock, Scene, build_scene
 
@@ -57,6 +59,22 @@ def scene(transactional_db, settings) -> Scene:
     # The migration's ports are gone once a test that commits has been cleaned up after.
     RelayPort.objects.bulk_create([RelayPort(port=port) for port in range(20_000, 20_010)], ignore_conflicts=True)
     return build_scene(Market(RunningClock()))
+
+
+@pytest.fixture
+def card_rules(settings, tmp_path) -> Iterator[None]:
+    """Photos in a folder of the test's own, and rules that let its firms trade."""
+    settings.MEDIA_ROOT = tmp_path
+    settings.COMPLIANCE_RULES_FILE = str(Path(__file__).parents[1] / "card_rules.yaml")
+    table_in_force.cache_clear()
+    yield
+    table_in_force.cache_clear()
+
+
+@pytest.fixture
+def shop(scene, card_rules) -> Shop:
+    """A market for cards, open for a month."""
+    return build_shop(scene)
 
 
 @pytest.fixture(scope="session")

@@ -13,15 +13,19 @@ AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practi
 SHOTS = os.environ.get("SCREENSHOTS", "")  # a folder to leave pictures in, for people
 
 
+def _height(width: int) -> int:
+    return 900 if width > 600 else 812
+
+
 class Visitor:
     """One browser context: a size, a theme, maybe a session."""
 
     def __init__(self, browser: Any, base: str, *, theme: str, width: int, scripts: bool = True) -> None:
         self.base, self.theme, self.width = base, theme, width
-        height = 900 if width > 600 else 812
         self.context = browser.new_context(
-            viewport={"width": width, "height": height},
+            viewport={"width": width, "height": _height(width)},
             color_scheme=theme,
+            reduced_motion="reduce",  # a picture in the middle of a fade shows colours that nobody chose
             java_script_enabled=scripts,
             permissions=["clipboard-read", "clipboard-write"],
         )
@@ -45,6 +49,12 @@ class Visitor:
         """Go to a page of ours."""
         self.page.goto(self.base + path)
 
+    def look(self, theme: str, width: int) -> None:
+        """The same page in other light and at another size, without asking for it again."""
+        self.theme, self.width = theme, width
+        self.page.emulate_media(color_scheme=theme)
+        self.page.set_viewport_size({"width": width, "height": _height(width)})
+
     def sign_in(self, email: str) -> None:
         """By the form, as people do."""
         self.open("/sign-in/")
@@ -57,10 +67,17 @@ class Visitor:
         """By how many pixels the page is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
-    def accessibility(self, axe_source: str) -> list[str]:
-        """What axe finds, one line per rule."""
-        self.page.evaluate(axe_source)
-        found = self.page.evaluate("tags => axe.run(document, {runOnly: tags})", AXE_TAGS)
+    def cut_off(self) -> list[str]:
+        """What is wider than its box, though the page is not: its end can't be read."""
+        boxes = "[...document.querySelectorAll('.stats > div, .panel, .panel > .body, .note, .phases li')]"
+        wide = f"{boxes}.filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 60))"
+        return list(self.page.evaluate(wide))
+
+    def accessibility(self, axe_source: str, rules: list[str] | None = None) -> list[str]:
+        """What axe finds, one line per rule; by all of its rules, or by these."""
+        self.page.evaluate("source => window.axe || window.eval(source)", axe_source)
+        wanted = {"type": "rule", "values": rules} if rules else {"type": "tag", "values": AXE_TAGS}
+        found = self.page.evaluate("only => axe.run(document, {runOnly: only, resultTypes: ['violations']})", wanted)
         return [
             f"{each['id']}: {each['nodes'][0]['target']} {each['nodes'][0]['failureSummary']}"
             for each in found["violations"]

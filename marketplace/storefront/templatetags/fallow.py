@@ -14,7 +14,9 @@ from marketplace.common import clock
 from marketplace.storefront import wording
 from marketplace.storefront.displays import Display, display_of, reason_text
 from marketplace.storefront.icons import ICONS
-from marketplace.storefront.names import gpu_names
+from marketplace.storefront.names import country_name, gpu_names
+from marketplace.storefront.passports import finding_words
+from marketplace.storefront.sale_words import difference_words, event_words, reason_words, shown_difference
 
 register = template.Library()
 register.filter("duration", wording.duration)
@@ -28,7 +30,15 @@ register.filter("amount", wording.amount)
 register.filter("kept", wording.kept)
 register.filter("percent", wording.percent)
 register.filter("share", lambda part: wording.percent(round(part * 10_000)))
+register.filter("grouped", wording.grouped)
 register.filter("hours", wording.hours)
+register.filter("country", country_name)
+register.filter("grade_or_better", lambda grade: "any, even not measured" if grade == "FX" else f"{grade} or better")
+register.filter("finding", finding_words)
+register.filter("sale_event", event_words)
+register.filter("sale_reason", reason_words)
+register.filter("difference", difference_words)
+register.filter("said", shown_difference)
 
 
 @register.simple_tag
@@ -46,7 +56,9 @@ def icon(name: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def money(micros: int | None, currency: str) -> SafeString:
-    """An amount with its currency."""
+    """An amount with its currency; a dash alone when it is not known."""
+    if micros is None:
+        return mark_safe('<span class="muted">–</span>')
     return format_html('<span class="money">{} {}</span>', wording.amount(micros), currency)
 
 
@@ -71,6 +83,12 @@ def when(at: datetime | None, kind: str = "ago") -> SafeString:
         kind,
         wording.relative(at, clock.now(), kind),
     )
+
+
+@register.simple_tag
+def ships_after(at: datetime | None) -> SafeString:
+    """When a card that is bought now can be shipped: at once, or after its last lease."""
+    return mark_safe("at once") if at is None or at <= clock.now() else when(at)
 
 
 @register.simple_tag

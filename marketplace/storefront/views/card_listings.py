@@ -8,7 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from listings.cards.models import CardListingCard
 from listings.cards.photos import BYTES_MAX
+from listings.cards.proof import SELLER
 from listings.cards.selectors import card_listing_of, card_listings_of
 from listings.cards.services import (
     PHOTOS_NEEDED,
@@ -18,6 +20,7 @@ from listings.cards.services import (
     open_card_listing,
     pause_card_listing,
 )
+from listings.cards.states import Flag
 from listings.models import CardListing
 from marketplace.accounts.authentication import Caller, require_any
 from marketplace.common import clock
@@ -26,6 +29,7 @@ from marketplace.ledger.fees import split_charge
 from marketplace.storefront.forms.cards import CardListingForm, PhotoForm
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
 from marketplace.storefront.views.listings import SELLS
+from nodes.selectors import latest_passport
 
 ACTIONS = {"open": open_card_listing, "pause": pause_card_listing, "close": close_card_listing}
 DONE = {
@@ -70,9 +74,13 @@ def card_listing_own(request: HttpRequest, caller: Caller, listing_id: str) -> H
         messages.success(request, "The photo is kept, without where and with what it was taken.")
         return redirect("storefront:card-listing-own", listing_id)
     kinds = {photo.kind for photo in listing.photos.all()}
+    lot = _lot(listing)
     context = {
         "listing": listing,
         "form": form,
+        "lot": lot,
+        "unmeasured": sum(not passport for _, passport in lot),
+        "flags": [Flag(flag).label for flag in listing.flags],
         "missing": [kind.label for kind in PHOTOS_NEEDED if kind not in kinds],
         "earned_micros": _earned(listing),
         "may_sell": bool(caller.scopes & set(SELLS)),
@@ -114,6 +122,15 @@ def _upload(caller: Caller, form: PhotoForm, listing: CardListing) -> bool:
         blame(form, error)
         return False
     return True
+
+
+def _lot(listing: CardListing) -> list[tuple[CardListingCard, str]]:
+    """Its cards, each with the passport that it is or would be sold by; none when it must be measured first."""
+    now, rows = clock.now(), []
+    for each in sorted(listing.lot.all(), key=lambda each: each.card_id):
+        newest = None if each.passport else latest_passport(each.card, role=SELLER, now=now)
+        rows.append((each, each.passport or (newest.public_id if newest and newest.firm_id == listing.firm_id else "")))
+    return rows
 
 
 def _earned(listing: CardListing) -> int:

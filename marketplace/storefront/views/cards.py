@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from listings.cards.selectors import open_card_listings, visible_card_listing
+from listings.cards.states import Flag
 from listings.models import CardListing
 from listings.states import ListingState
 from marketplace.accounts.authentication import Caller, require, session_caller
@@ -20,24 +23,28 @@ from marketplace.accounts.roles import Scope
 from marketplace.book.models import CardTrade
 from marketplace.book.selectors import card_tape
 from marketplace.catalogue.models import GpuModel
-from marketplace.catalogue.selectors import model_by_slug
+from marketplace.catalogue.selectors import listed_models, model_by_slug
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.events.services import is_remembered
+from marketplace.fleet.card_market import CardMarket
+from marketplace.fleet.guide import Guide, Wanted
 from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
+from marketplace.ledger.selectors import balance_micros, wallet_balances
 from marketplace.sales.models import CardBid
 from marketplace.sales.selectors import bids_of
 from marketplace.sales.services.bidding import Quote, buy_once, cancel_bid, place_bid_once, quote
 from marketplace.sales.states import BidState
 from marketplace.sales.supply import sellable_cards
+from marketplace.storefront.forms.card_search import CardSearchForm
 from marketplace.storefront.forms.cards import BidForm, BuyForm
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, page
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, page, sentence
 from marketplace.storefront.wording import memory
 from nodes.selectors import passport_of
 
 TRADES_SHOWN = 30
+RECENT_SHOWN = 10
 LISTINGS_SHOWN = 200
 
 
@@ -53,11 +60,25 @@ class Offer:
 @require_safe
 @page
 def cards_page(request: HttpRequest) -> HttpResponse:
-    """Every card that can be bought now, cheapest first within its model."""
-    offers = _offers(open_card_listings()[:LISTINGS_SHOWN])
+    """Every card that can be bought now, cheapest first within its model; the filters are the URL."""
+    if wanted := request.GET.get("model"):
+        return redirect("storefront:card-model", model_by_slug(wanted).slug)
+    listings = open_card_listings()
+    models = listings.order_by("gpu_model__marketing_name").values_list("gpu_model__slug", "gpu_model__marketing_name")
+    form = CardSearchForm(request.GET, models.distinct())
+    found = listings.none()
+    if form.is_valid():
+        found = listings.filter(form.condition()).order_by("gpu_model__marketing_name", "ask_micros", "pk")
+    offers = _offers(found[:LISTINGS_SHOWN])
     offers.sort(key=lambda each: (each.listing.gpu_model.marketing_name, each.listing.ask_micros))
-    recent = CardTrade.objects.filter(undone_at=None).order_by("-pk")[:10]
-    return render(request, "storefront/cards/market.html", {"offers": offers, "recent": recent})
+    context = {
+        "form": form,
+        "offers": offers,
+        "is_searched": bool(set(request.GET) & set(form.fields)),
+        "recent": CardTrade.objects.filter(undone_at=None).order_by("-pk")[:RECENT_SHOWN],
+        "models": listed_models().order_by("marketing_name"),
+    }
+    return render(request, "storefront/cards/market.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -72,16 +93,22 @@ def card_model_page(request: HttpRequest, gpu: str) -> HttpResponse:
             text = "The bid is in the book." if bid.state == BidState.OPEN else "The cards are yours."
             messages.success(request, text)
             return redirect("storefront:card-bids")
-    bids = CardBid.objects.filter(gpu_model=model, state=BidState.OPEN, expires_at__gt=now)
+    bids = CardBid.objects.filter(gpu_model=model, state=BidState.OPEN, expires_at__gt=now, pinned_listing="")
     offers = _offers(open_card_listings().filter(gpu_model=model)[:LISTINGS_SHOWN])
     trades = list(card_tape(gpu).order_by("-pk")[:TRADES_SHOWN])
     context = {
         "model": model,
         "offers": sorted(offers, key=lambda each: (each.listing.ask_micros, each.listing.priced_at or now)),
-        "bids": bids.order_by("-limit_micros", "priced_at")[:LISTINGS_SHOWN],
+        "bids": bids.annotate(left=F("count") - F("filled_count")).order_by("-limit_micros", "priced_at")[
+            :LISTINGS_SHOWN
+        ],
+        "bid_days": settings.CARD_BID_DAYS_MAX,
         "trades": trades,
         "last": next((trade for trade in trades if trade.delivered_at), None),
+        "guide": _guide(model, now),
+        "guide_memory_mib": model.memory_mib,
         "form": form,
+        "wallets": wallet_balances(caller.firm) if caller else [],
         "key": request.POST.get("key") or random_text(24),
     }
     status = FORM_REFUSED if form and form.errors else 200
@@ -96,13 +123,13 @@ def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
     if caller and (bid := _bought_before(request, caller, listing_id)):
         return _to_sales(request, bid)
     listing = visible_card_listing(caller.firm if caller else None, listing_id)
+    free = {each.card_id: each.ships_after_at for each in sellable_cards(now=clock.now(), listing_ids=[listing.pk])}
     form, quoted = None, None
     if caller and caller.firm.pk != listing.firm_id:
-        form = BuyForm(request.POST or None, initial=_whereto(caller))
+        form = BuyForm(request.POST or None, listing=listing, left=len(free), initial=_whereto(caller))
         quoted = _quote(caller, form, listing) if form.is_valid() else None
         if quoted and "confirm" in request.POST and (bid := _buy(request, caller, form, listing, quoted)):
             return _to_sales(request, bid)
-    free = {each.card_id: each.ships_after_at for each in sellable_cards(now=clock.now(), listing_ids=[listing.pk])}
     lot = [(each, free.get(each.card_id)) for each in sorted(listing.lot.all(), key=lambda each: each.card_id)]
     named = next((each.passport for each, _ in lot if each.passport), "")
     context = {
@@ -111,6 +138,7 @@ def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
         "is_own": caller is not None and caller.firm.pk == listing.firm_id,
         "lot": lot,
         "left": len(free),
+        "flags": [Flag(flag).label for flag in listing.flags],
         "findings": passport_of(named).findings if named else [],
         "form": form,
         "quote": quoted,
@@ -138,7 +166,7 @@ def card_bid_cancel(request: HttpRequest, caller: Caller, bid_id: str) -> HttpRe
         cancel_bid(firm=caller.firm, public_id=bid_id, actor=caller.actor, now=clock.now())
         messages.success(request, "The bid is cancelled and its money is back in the wallet.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, sentence(error.detail))
     return redirect("storefront:card-bids")
 
 
@@ -148,6 +176,13 @@ def _offers(listings: Sequence[CardListing] | Any) -> list[Offer]:
     for each in sellable_cards(now=clock.now(), listing_ids=list(rows)):
         free.setdefault(each.listing_id, []).append(each.ships_after_at)
     return [Offer(rows[pk], len(times), min(times)) for pk, times in free.items()]
+
+
+def _guide(model: GpuModel, now: datetime) -> Guide | None:
+    """What a card of the factory's memory is worth in the exchange's own currency."""
+    currency = settings.CURRENCIES[0]
+    wanted = Wanted(model_slug=model.slug, memory_mib=model.memory_mib, currency=currency, is_modified=False)
+    return CardMarket(currency, now=now).guide(wanted)
 
 
 def _memories(model: GpuModel) -> list[tuple[int, str]]:

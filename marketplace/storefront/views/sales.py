@@ -18,26 +18,19 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.sales.bundles import evidence_bundle
-from marketplace.sales.models import Sale
+from marketplace.sales.models import Lab, Sale
 from marketplace.sales.pricing import payout
 from marketplace.sales.selectors import any_sale, sale_of, sales_of
 from marketplace.sales.serializers import side_of
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
 from marketplace.sales.services.shipping import Shipment, accept_sale, prove_arrival, receive_sale, ship_sale
 from marketplace.sales.silence import SILENCES, Step, step_of
-from marketplace.sales.states import SaleReason, SaleState
 from marketplace.storefront.forms.cards import DisputeForm, EvidenceForm, RulingForm, ShipForm
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, operator_page, sentence
+from marketplace.storefront.sale_words import phases_of, turn_of
 
 SELLS = (Scope.FLEET, Scope.TRADE)
 SIDES = ("buyer", "seller", "lab")
-PHASES = (
-    ("Agreed", (SaleState.AGREED,)),
-    ("Paid, money held", (SaleState.PAID,)),
-    ("Shipped", (SaleState.SHIPPED,)),
-    ("Inspected", (SaleState.RECEIVED, SaleState.INSPECTING)),
-    ("Released", (SaleState.RELEASED,)),
-)
 SENDS = {"seller": Step.TO_SHIP, "lab": Step.FROM_LAB, "buyer": Step.TO_SEND_BACK}
 RECEIVES = {
     "buyer": {Step.TO_BUYER, Step.FROM_LAB},
@@ -59,6 +52,11 @@ MEASURES = {
     "seller": {Step.TO_SEND_BACK, Step.ON_ITS_WAY_BACK, Step.BACK},
 }  # fmt: skip
 ACTIONS = {"receive": receive_sale, "accept": accept_sale}
+SAID = {
+    "ship": "Noted: it is on its way.",
+    "evidence": "Sent: both sides and operators see it.",
+    "dispute": "The dispute is open: an operator looks at what both sides show.",
+}
 DONE = {"receive": "Noted: it has arrived.", "accept": "Done: the money has moved."}
 
 
@@ -69,7 +67,9 @@ def sales_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     side = request.GET.get("side", "buyer")
     side = side if side in SIDES else "buyer"
     page = newest_first(sales_of(caller.firm).filter(**{side: caller.firm.pk}), request)
-    return render(request, "storefront/sales/list.html", {"page": page, "side": side})
+    rows = [(sale, turn_of(step_of(sale.facts()), side)) for sale in page.rows]
+    is_lab = Lab.objects.filter(firm=caller.firm).exists()
+    return render(request, "storefront/sales/list.html", {"page": page, "rows": rows, "side": side, "is_lab": is_lab})
 
 
 @require_http_methods(["GET", "POST"])
@@ -85,9 +85,10 @@ def sale_page(request: HttpRequest, caller: Caller, sale_id: str) -> HttpRespons
         "dispute": DisputeForm(*_data(request, name == "dispute"), prefix="dispute"),
     }
     if name in form_list and form_list[name].is_valid() and _said(caller, sale, name, form_list[name]):
-        messages.success(request, "Noted.")
+        messages.success(request, SAID[name])
         return redirect("storefront:sale", sale_id)
     context = _context(sale, side, step) | {"forms": form_list, "is_member": bool(caller.scopes & set(SELLS))}
+    context |= _news(request, context)
     is_wrong = any(form.errors for form in form_list.values())
     return render(request, "storefront/sales/sale.html", context, status=FORM_REFUSED if is_wrong else 200)
 
@@ -113,7 +114,7 @@ def sale_act(request: HttpRequest, caller: Caller, sale_id: str, action: str) ->
 def dispute_page(request: HttpRequest, sale_id: str) -> HttpResponse:
     """Everything that is known about a sale, and the ruling."""
     sale = any_sale(sale_id)
-    form = RulingForm(request.POST or None)
+    form = RulingForm(request.POST or None, sale=sale)
     assert isinstance(request.user, User)
     operator = request.user
     if form.is_valid() and _act(form, lambda: _rule(operator, sale, form)):
@@ -142,10 +143,11 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "sale": sale,
         "side": side,
         "step": step,
-        "turn": SILENCES[step].party if step else None,
-        "follows": SILENCES[step].outcome if step else "",
-        "phases": _phases(sale),
-        "reason": dict(SaleReason.choices).get(sale.end_reason, ""),
+        "turn": turn_of(step, side),
+        "look_days": _look_days(sale),
+        "lab_days": SILENCES[Step.AT_LAB].business_days,
+        "back_days": SILENCES[Step.BACK].business_days,
+        "phases": phases_of(sale),
         "share": share,
         "price": sale.price,
         "shows_address": sale.paid_at is not None or side == "buyer",
@@ -162,15 +164,16 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
     }
 
 
-def _phases(sale: Sale) -> list[tuple[str, str]]:
-    place = next((number for number, (_, states) in enumerate(PHASES) if sale.state in states), None)
-    if place is None:  # disputed, on its way back, or ended otherwise
-        place = 3 if sale.received_at else 2 if sale.shipped_at else 1
-        marks = ["done" if number < place else "failed" if number == place else "" for number in range(len(PHASES))]
-    else:
-        is_over = sale.state == SaleState.RELEASED
-        marks = ["done" if number < place or is_over else "now" if number == place else "" for number in range(5)]
-    return [(name, mark) for (name, _), mark in zip(PHASES, marks, strict=True)]
+def _news(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the open page knows in `seen`, so that its status can say when there is more."""
+    present = f"{context['step'] or 'over'}.{len(context['bundle']['evidence'])}"
+    seen = request.GET.get("seen", present)[:40]
+    return {"seen": seen, "is_news": seen != present}
+
+
+def _look_days(sale: Sale) -> int:
+    look = SILENCES[Step.INSPECTING]
+    return look.days if sale.ships_from == sale.ships_to or look.days_abroad is None else look.days_abroad
 
 
 def _data(request: HttpRequest, is_sent: bool) -> tuple[Any, Any]:

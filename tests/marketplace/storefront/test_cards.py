@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
 from listings.models import CardListing
-from marketplace.compliance.tablefile import table_in_force
 from marketplace.sales.models import CardBid, Sale
-from tests.cards import USD, list_for_sale, measure, measure_for, photo
+from marketplace.sales.services.matching import match_cards
+from tests.cards import USD, bid, buy, list_for_sale, measure, measure_for, photo
 from tests.factories import fund, make_firm, make_person
 from tests.hosts import Host
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("card_rules")]
 ADDRESS = {"ships_to": "FR", "address": "1 rue de la Carte"}
-
-
-@pytest.fixture(autouse=True)
-def _photos_and_rules(settings, tmp_path):
-    settings.MEDIA_ROOT = tmp_path
-    settings.COMPLIANCE_RULES_FILE = str(Path(__file__).parents[2] / "card_rules.yaml")
-    table_in_force.cache_clear()
-    yield
-    table_in_force.cache_clear()
 
 
 def url(name, *args):
@@ -114,8 +103,10 @@ def test_a_dispute_is_opened_argued_and_ruled_through_the_pages(shop, frozen):
     assert url("dispute", sale.public_id).encode() in operator.get(url("operator")).content
     shown = operator.get(url("dispute", sale.public_id)).content
     assert b"another serial" in shown and b"I sent the right one" in shown
-    refused = operator.post(url("dispute", sale.public_id), {"ruling": "split", "text": "so"})
-    assert refused.status_code == 422
+    for ruling, refund in (("split", ""), ("split", "1050"), ("refund", "10")):
+        said = {"ruling": ruling, "refund": refund, "text": "so"}
+        refused = operator.post(url("dispute", sale.public_id), said)
+        assert refused.status_code == 422 and "refund" in refused.context["form"].errors
     operator.post(url("dispute", sale.public_id), {"ruling": "refund", "text": "the numbers differ"})
     assert Sale.objects.get().state == "refunded"
     assert b"the numbers differ" in seller.get(place).content
@@ -138,6 +129,63 @@ def test_a_bid_is_left_shown_and_cancelled(shop):
     assert CardBid.objects.get().state == "cancelled"
     poor = buyer.post(url("card-model", card.gpu_model.slug), body | {"bid-limit": "80000", "key": "c"})
     assert poor.status_code == 422 and b"not enough money" in poor.content
+
+
+def test_the_market_is_searched_by_its_url(shop, frozen):
+    list_for_sale(shop.hosts[1].cards[1:3], now=frozen.now(), shipping_abroad_micros=None)
+    (modified,) = shop.market.host(gpu="rtx-4090", count=1).cards
+    modified.is_modified, modified.memory_mib = True, 49_140
+    modified.save()
+    list_for_sale([modified], now=frozen.now(), ask=3000 * USD, flags=("memory_mod",), ships_to=("DE", "NL"))
+
+    def found(**asked):
+        answer = Client().get(url("cards"), asked)
+        return [(each.listing.memory_mib // 1024, each.count) for each in answer.context["offers"]]
+
+    assert found() == [(24, 2), (48, 1)]
+    assert found(memory_gib="48") == found(ships_to="NL") == [(48, 1)]
+    assert found(price="2000") == found(factory="on") == [(24, 2)]
+    assert found(ships_to="FR") == found(gpu="h100-sxm5-80gb") == found(currency="EUR") == found(grade="F0") == []
+    assert found(ships_to="DE", grade="F1", gpu="rtx-4090") == [(24, 2), (48, 1)]
+    assert b"Nothing matches all of your filters" in Client().get(url("cards"), {"memory_gib": "400"}).content
+    assert Client().get(url("cards"), {"model": "rtx-4090"})["Location"] == url("card-model", "rtx-4090")
+    assert Client().get(url("cards"), {"model": "no-such"}).status_code == 404
+
+
+def test_a_model_shows_what_is_left_of_a_bid_and_what_the_guide_says(shop, frozen):
+    bid(shop.market.bob, shop.hosts[1].cards[1], now=frozen.now(), count=3)
+    list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now())
+    match_cards(now=frozen.now())
+    page = Client().get(url("card-model", "rtx-4090"))
+    assert [each.left for each in page.context["bids"]] == [2]
+    guide = page.context["guide"]
+    assert guide is not None and guide.basis in page.content.decode()
+
+
+def test_only_countries_that_it_ships_to_can_be_chosen(shop, frozen):
+    cards = shop.hosts[1].cards
+    some = list_for_sale(cards[1:2], now=frozen.now(), ships_to=("DE", "NL"))
+    home = list_for_sale(cards[2:3], now=frozen.now(), shipping_abroad_micros=None)
+    buyer = browser(shop.buyer)
+
+    def offered(listing):
+        form = buyer.get(url("card-listing", listing.public_id)).context["form"]
+        return [code for code, _ in form.fields["ships_to"].choices if code]
+
+    assert (sorted(offered(some)), offered(home)) == (["DE", "NL"], ["DE"])
+
+
+def test_the_open_page_of_a_sale_is_told_when_there_is_more(shop, frozen):
+    listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now())
+    (sale,) = buy(shop.market.bob, listing, now=frozen.now())
+    place, buyer, seller = url("sale", sale.public_id), browser(shop.buyer), browser(shop.seller)
+    seen = buyer.get(place).context["seen"]
+    assert b"Something has happened" not in buyer.get(place, {"seen": seen}).content
+    assert b"is your turn to ship the card" in seller.get(place).content
+    assert b"is the seller's turn to ship" in buyer.get(place).content
+    assert b"Yours: ship the card" in seller.get(url("sales"), {"side": "seller"}).content
+    seller.post(place, {"form": "evidence", "evidence-text": "packed"})
+    assert b"Something has happened" in buyer.get(place, {"seen": seen}).content
 
 
 def test_a_refused_photo_and_a_refused_opening_say_why(shop):

@@ -34,6 +34,7 @@ def test_everybody_sees_what_it_proves_and_nobody_the_uuid(client, host):
     shown = client.get(url("passport", passport)).content.decode()
     for words in ("F2", "slow down for heat", short_code(UUID), "What it does not prove", "data:image/svg+xml"):
         assert words in shown, words
+    assert "fill%3D%27%23fff%27" in shown  # a code on a dark page is read by no camera
     assert UUID not in shown and "temperature max c" not in shown
     client.force_login(make_person(make_firm(), Role.OWNER))
     assert UUID not in client.get(url("passport", passport)).content.decode()

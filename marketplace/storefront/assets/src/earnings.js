@@ -11,10 +11,10 @@ export function enableEarnings() {
 
 function earned(text, feeBasisPoints, unit) {
   const found = /^(\d{1,9})(?:\.(\d{0,6}))?$/.exec(text.trim());
-  if (!found) return "Give a price such as 0.40 to see what you earn.";
+  if (!found) return "Give a price, such as 12.50, to see what you earn.";
   const micros = BigInt(found[1]) * MICROS + BigInt((found[2] ?? "").padEnd(6, "0"));
   const fee = (micros * feeBasisPoints) / BASIS_POINTS;
-  return `You earn ${decimal(micros - fee)} ${unit} per GPU-hour; the fee is ${decimal(fee)}.`;
+  return `You earn ${decimal(micros - fee)} ${unit}; the fee is ${decimal(fee)}.`;
 }
 
 function decimal(micros) {
