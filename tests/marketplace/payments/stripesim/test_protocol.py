@@ -13,8 +13,7 @@ import stripe
 from marketplace.payments.stripesim import operations
 from marketplace.payments.stripesim.operations.table import TABLE
 from marketplace.payments.stripesim.protocol.specification import Specification
-
-from .conftest import ROOT, Simulated, until
+from tests.stripesim import ROOT, Simulated, until
 
 CONTRACT = Path(__file__).with_name("contract.json")
 GIVEN = "amount=1000&currency=usd&payment_method=pm_card_visa&off_session=true&confirm=true"
@@ -31,6 +30,17 @@ def contract() -> dict[str, str]:
 def test_the_sdk_has_not_changed_what_is_simulated():
     """After another pin of `stripe`: read what changed, then run this file with `python -m` to write it anew."""
     assert contract() == json.loads(CONTRACT.read_text())
+
+
+def test_the_judge_sees_what_is_missing_and_what_is_made_up():
+    specification = Specification()
+    operation = specification.operations["GET /v1/balance"]
+    amounts = [{"amount": 1, "currency": "usd", "source_types": {"card": 1}}]
+    balance = {"object": "balance", "available": amounts, "pending": amounts, "livemode": False}
+    assert specification.drift(operation, balance) is None
+    assert "colour" in str(specification.drift(operation, {**balance, "colour": "red"}))
+    assert "pending" in str(specification.drift(operation, {key: balance[key] for key in balance if key != "pending"}))
+    assert "amount" in str(specification.drift(operation, {**balance, "pending": [{**amounts[0], "amount": "1"}]}))
 
 
 def test_nothing_is_shared_with_the_application():
@@ -159,6 +169,7 @@ def test_state_survives_a_restart(stripesim: Simulated, pay, hard):
     stripesim.sim("clock", {"advance": 50})
     before = stripesim.sim("status")["now"]
     first = stripesim.ask("POST", "/v1/payment_intents", GIVEN, Idempotency_Key="k")
+    customer = stripesim.client().v1.customers.create({"name": "the last word"}).id
     stripesim.stop(hard=hard)
     with stripesim.data.open("ab") as file:
         file.write(b'[{"id": "cut sho')
@@ -166,6 +177,7 @@ def test_state_survives_a_restart(stripesim: Simulated, pay, hard):
     client = stripesim.client()
     assert stripesim.sim("status")["now"] == before
     assert client.v1.payment_intents.retrieve(intent.id).status == "succeeded"
+    assert client.v1.customers.retrieve(customer).name == "the last word"
     assert client.v1.balance.retrieve().pending[0].amount == 1_882
     assert stripesim.ask("POST", "/v1/payment_intents", GIVEN, Idempotency_Key="k")[2] == first[2]
 

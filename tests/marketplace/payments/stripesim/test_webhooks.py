@@ -8,7 +8,7 @@ import json
 import pytest
 import stripe
 
-from .conftest import until
+from tests.stripesim import until
 
 
 @pytest.fixture
