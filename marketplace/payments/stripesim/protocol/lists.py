@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from marketplace.payments.stripesim.protocol.errors import invalid, missing
@@ -35,26 +36,29 @@ def page(candidates: Iterable[Object], params: Object, url: str) -> Object:
     if not 1 <= limit <= LIMIT_MAX:
         raise invalid(f"This value must be between 1 and {LIMIT_MAX}.", param="limit")
     filters = {name: value for name, value in params.items() if name not in CURSORS}
-    found = [
+    matching = (
         each
         for each in candidates
         if in_range(each["created"], params.get("created"))
         and all(each.get(name) == value for name, value in filters.items())
-    ]
-    before = params.get("ending_before")
-    if before:
-        end = _position(found, before)
-        start = max(0, end - limit)
-        return _list(found[start:end], url, more=start > 0)
-    start = _position(found, params["starting_after"]) + 1 if "starting_after" in params else 0
-    return _list(found[start : start + limit], url, more=len(found) > start + limit)
+    )
+    if "ending_before" in params:
+        newer = list(_until(matching, params["ending_before"], "ending_before"))
+        return _list(newer[-limit:], url, more=len(newer) > limit)
+    if "starting_after" in params:
+        for _ in _until(matching, params["starting_after"], "starting_after"):
+            pass
+    found = list(islice(matching, limit + 1))
+    return _list(found[:limit], url, more=len(found) > limit)
 
 
-def _position(found: list[Object], key: str) -> int:
-    for position, each in enumerate(found):
+def _until(matching: Iterator[Object], key: str, param: str) -> Iterator[Object]:
+    """What comes before an object, and takes that one off as well; raises when it never comes."""
+    for each in matching:
         if each["id"] == key:
-            return position
-    raise missing("object", key, param="starting_after")
+            return
+        yield each
+    raise missing("object", key, param=param)
 
 
 def _list(data: list[Object], url: str, *, more: bool) -> Object:

@@ -188,6 +188,10 @@ def test_lists_are_paged(client, pay):
     page = client.v1.payment_intents.list({"limit": 2})
     assert ([each.id for each in page.data], page.has_more) == (made[:2:-1], True)
     assert [each.id for each in page.auto_paging_iter()] == made[::-1]
+    back = client.v1.payment_intents.list({"limit": 2, "ending_before": made[0]})
+    assert ([each.id for each in back.data], back.has_more) == ([made[2], made[1]], True)
+    with pytest.raises(stripe.InvalidRequestError):
+        client.v1.payment_intents.list({"starting_after": "pi_nobody"})
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.payment_intents.list({"limit": 101})
 
