@@ -1,0 +1,1 @@
+"""The pages that Stripe hosts, plain enough for a browser under test to click."""

@@ -1,0 +1,1 @@
+"""How requests and answers look: types taken from the SDK, form encoding, errors, lists, repeated requests."""

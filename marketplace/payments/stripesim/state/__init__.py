@@ -1,0 +1,1 @@
+"""What the simulator remembers: objects, money and the time."""
