@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from marketplace.common.money import format_micros, parse_micros
-from marketplace.demo.fleet import host_named
+from marketplace.demo.fleet import cards_at, host_named
 from marketplace.demo.host import measure
 from marketplace.sales.pricing import CARD_TICK_MICROS
 
@@ -102,29 +102,35 @@ def drawing(title: str, code: str) -> bytes:
     return out.getvalue()
 
 
-def card_ids(api: Api, shop: ForSale) -> list[str]:
-    """The public ids of the cards, once their host has reported them."""
+def reported(api: Api, host: str) -> dict[str, str]:
+    """Public ids by UUID of the cards that the host has reported."""
     nodes = api.call("GET", "/api/v1/nodes/?limit=100").get("data", [])
-    cards: list[dict[str, Any]] = next((node["cards"] for node in nodes if node["name"] == shop.host), [])
-    ids = [card["id"] for card in cards]
-    return [ids[place] for place in shop.places] if len(ids) > max(shop.places) else []
+    cards: list[dict[str, Any]] = next((node["cards"] for node in nodes if node["name"] == host), [])
+    return {card["uuid"]: card["id"] for card in cards}
 
 
 def sell(api: Api, data_dir: Path, shop: ForSale) -> bool:
-    """Measure, draft, photograph and open; True when it is for sale, now or since before."""
-    ids = card_ids(api, shop)
-    if not ids:
+    """Measure, draft, photograph and open; True when it is for sale or has left its host, now or since before."""
+    uuids, known = still_there(data_dir, shop), reported(api, shop.host)
+    if not set(uuids) <= set(known):
         return False
+    ids = [known[each] for each in uuids]
     mine = api.call("GET", "/api/v1/card-listings/?limit=100").get("data", [])
-    if any(card["id"] in ids for each in mine if each["state"] == "open" for card in each["cards"]):
+    if not ids or any(card["id"] in ids for each in mine if each["state"] == "open" for card in each["cards"]):
         return True
-    host = host_named(shop.host)
-    for place in shop.places:
-        done = measure(data_dir, shop.host, host.uuid(place))
+    for each in uuids:
+        done = measure(data_dir, shop.host, each)
         log.info("%s: %s %s", shop.host, done.stdout.strip(), done.stderr.strip()[-300:])
         if done.returncode:
             return False
     return _open(api, shop, ids)
+
+
+def still_there(data_dir: Path, shop: ForSale) -> list[str]:
+    """The UUIDs of those that nobody has carried away."""
+    host = host_named(shop.host)
+    wanted = [host.uuid(place) for place in shop.places]
+    return [card.uuid for card in cards_at(data_dir, host) if card.uuid in wanted]
 
 
 def bid(api: Api) -> None:

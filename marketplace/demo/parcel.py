@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marketplace.demo.cards import Api
-from marketplace.demo.fleet import CardKind, home_of, move
+from marketplace.demo.fleet import CardKind, home_of, move, moves
 from marketplace.demo.host import measure, power_cycle
+from marketplace.demo.processes import wait_until
 
 BUYERS_HOST = "wren-1"
 APPEAR_SECONDS = 60
@@ -34,16 +35,16 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class Parcel:
-    """What is in the box: the sold card, or another one of its kind."""
+    """The sold card, and the other one of its kind that a cheat would send; both by UUID."""
 
     sale: str
     sold: str
+    other: str
     kind: CardKind
     seller_host: str
-    in_the_box: str
 
 
-def pack(sale: str, api: Api, sellers: list[Api], *, back: bool, is_swapped: bool) -> Parcel:
+def pack(sale: str, api: Api, sellers: list[Api], *, back: bool) -> Parcel:
     """The parcel of a sale; raises Lost when there is no such sale, or it is not on its way."""
     found = api.call("GET", f"/api/v1/sales/{sale}/")
     if found.get("state") not in ON_ITS_WAY[back]:
@@ -52,14 +53,22 @@ def pack(sale: str, api: Api, sellers: list[Api], *, back: bool, is_swapped: boo
     host = home_of(sold)
     kind = next(kind for index, kind in enumerate(host.cards) if host.uuid(index) == sold)
     other = f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{sale}.swapped.demo.test')}"
-    return Parcel(sale, sold, kind, host.name, other if is_swapped else sold)
+    return Parcel(sale, sold, other, kind, host.name)
 
 
-def deliver(parcel: Parcel, data_dir: Path, seller: Api, buyer: Api) -> str:
-    """To the buyer, who measures it; the agent's own words."""
+def unplug(parcel: Parcel, data_dir: Path) -> None:
+    """Whichever of the two cards is in a host leaves it."""
+    for each in (parcel.sold, parcel.other):
+        if each == parcel.sold or each in moves(data_dir):
+            move(data_dir, each, parcel.kind, to="")
+
+
+def deliver(parcel: Parcel, data_dir: Path, seller: Api, buyer: Api, *, is_swapped: bool) -> str:
+    """To the buyer, who measures what is in the box; the agent's own words."""
+    in_the_box = parcel.other if is_swapped else parcel.sold
     _take_out(parcel, data_dir, parcel.seller_host, seller)
-    move(data_dir, parcel.in_the_box, parcel.kind, to=BUYERS_HOST)
-    return _measured(parcel, data_dir, BUYERS_HOST, parcel.in_the_box, "buyer", buyer)
+    move(data_dir, in_the_box, parcel.kind, to=BUYERS_HOST)
+    return _measured(parcel, data_dir, BUYERS_HOST, in_the_box, "buyer", buyer)
 
 
 def return_it(parcel: Parcel, data_dir: Path, seller: Api, buyer: Api) -> str:
@@ -79,7 +88,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         print(_hand_over(asked))
-    except (Lost, OSError) as error:
+    except (Lost, OSError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -90,24 +99,25 @@ def _hand_over(asked: argparse.Namespace) -> str:
     summary = json.loads((data_dir / "demo.json").read_text())
     apis = {key: Api(summary["url"], login["api_key"]) for key, login in summary.items() if key != "url"}
     sellers = [apis[key] for key in ("seller", "kestrel", "heron")]
-    parcel = pack(asked.sale, apis["buyer"], sellers, back=asked.back, is_swapped=asked.swapped)
-    carry = return_it if asked.back else deliver
-    return carry(parcel, data_dir, apis[home_of(parcel.sold).seller], apis["buyer"])
+    parcel = pack(asked.sale, apis["buyer"], sellers, back=asked.back)
+    seller = apis[home_of(parcel.sold).seller]
+    if asked.back:
+        return return_it(parcel, data_dir, seller, apis["buyer"])
+    return deliver(parcel, data_dir, seller, apis["buyer"], is_swapped=asked.swapped)
 
 
 def _take_out(parcel: Parcel, data_dir: Path, host: str, holder: Api) -> None:
     """A card that its old host still names would be in two places, and its newcomer quarantined."""
-    for each in {parcel.sold, parcel.in_the_box}:
-        move(data_dir, each, parcel.kind, to="")
+    unplug(parcel, data_dir)
     time.sleep(FLEET_SECONDS)
     power_cycle(data_dir, host)
     time.sleep(RESTART_SECONDS)
-    if not _in_time(lambda: parcel.in_the_box not in _present(holder)):
-        raise Lost(f"{host} still reports {parcel.in_the_box} after {APPEAR_SECONDS} s")
+    if not wait_until(lambda: not {parcel.sold, parcel.other} & _present(holder), seconds=APPEAR_SECONDS):
+        raise Lost(f"{host} still reports the card after {APPEAR_SECONDS} s")
 
 
 def _measured(parcel: Parcel, data_dir: Path, host: str, card: str, role: str, owner: Api) -> str:
-    if not _in_time(lambda: card in _present(owner)):
+    if not wait_until(lambda: card in _present(owner), seconds=APPEAR_SECONDS):
         raise Lost(f"{host} did not report {card} within {APPEAR_SECONDS} s")
     done = measure(data_dir, host, card, "--role", role, "--sale", parcel.sale)
     if done.returncode:
@@ -131,15 +141,6 @@ def _present(api: Api) -> set[str]:
 def _cards(api: Api) -> list[dict[str, Any]]:
     nodes = api.call("GET", "/api/v1/nodes/?limit=100").get("data", [])
     return [card for node in nodes for card in node["cards"]]
-
-
-def _in_time(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + APPEAR_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(1)
-    return True
 
 
 if __name__ == "__main__":

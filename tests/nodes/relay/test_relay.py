@@ -44,7 +44,7 @@ def say(port: int, words: bytes, timeout: float = 10) -> bytes:
 def refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was queued when the listener closed
         return True
     return False
 
