@@ -56,7 +56,7 @@ class CuBlas:
 
 def _loaded() -> ctypes.CDLL:
     for name in NAMES:
-        for folder in _folders():
+        for folder in (*wheel_folders(), None):
             try:
                 if folder is not None:  # the wheel's own libraries find each other only once they are loaded
                     ctypes.CDLL(str(folder / name.replace("cublas", "cublasLt")), mode=ctypes.RTLD_GLOBAL)
@@ -66,10 +66,8 @@ def _loaded() -> ctypes.CDLL:
     raise CudaError("no cuBLAS on this host: pip install 'fallow-agent[measure]'")
 
 
-def _folders() -> list[Path | None]:
-    try:
-        spec = importlib.util.find_spec("nvidia.cublas")
-    except ModuleNotFoundError:
-        spec = None
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return [*(Path(place) / "lib" for place in places), None]
+def wheel_folders() -> list[Path]:
+    """Where NVIDIA's wheels put their libraries: those of CUDA 12 each by itself, those of CUDA 13 together."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec else None
+    return [Path(place) / folder for place in places or [] for folder in ("cublas/lib", "cu13/lib")]

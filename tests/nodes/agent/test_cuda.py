@@ -8,10 +8,10 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from nodes.agent.measure.cublas import half_matrix
+from nodes.agent.measure.cublas import half_matrix, wheel_folders
 from nodes.agent.measure.cuda import CudaError
 from nodes.agent.measure.document import Bench, body_of, cards_of_host
-from nodes.agent.measure.driver_api import DriverApi
+from nodes.agent.measure.driver_api import PRODUCT_SECONDS, DriverApi
 from nodes.agent.passport import Challenge, is_right_product, line_of
 from nodes.passports.findings import Severity, findings
 from tests.nodes.passports.bodies import MODELS, row_from
@@ -43,6 +43,14 @@ def test_the_matrices_of_the_card_are_those_of_the_market():
         assert list(halves) == [signed[each] for each in lines]
 
 
+def test_libraries_from_wheels_of_cuda_12_and_13_are_found(tmp_path, monkeypatch):
+    folders = [tmp_path / "nvidia" / "cublas" / "lib", tmp_path / "nvidia" / "cu13" / "lib"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert set(folders) <= set(wheel_folders())
+
+
 @pytest.mark.gpu
 @pytest.mark.timeout(600)
 def test_a_real_card_tells_the_truth(cuda, uuid):
@@ -53,6 +61,8 @@ def test_a_real_card_tells_the_truth(cuda, uuid):
         assert truth["mismatched_pages"] == 0
         assert truth["covered_mib"] > card.facts()["memory_total_mib"] * 80 // 100
         assert is_right_product(NONCE, product["product_sha256"], product["side"], product["samples"])
+        took = 2 * product["side"] ** 3 * product["repeats"] / (product["gflops"] * 1e9)
+        assert took > PRODUCT_SECONDS / 2  # the rate is that of a busy card, not of a library that is being loaded
         assert card.copies(lambda: None)["device_mb_s"] > 0
         assert card.work(1.0) == 0
     finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,3 +213,17 @@ def test_the_grade_is_what_the_table_says(severities, is_measured, is_lab):
     else:
         expected = "F0" if is_lab else "F1"
     assert function_grade(found, body) == expected
+
+
+REAL = json.loads(Path(__file__).with_name("h200_in_a_guest.json").read_text())
+
+
+def test_of_a_real_h200_in_a_guest_nothing_is_found_but_the_guest():
+    """What the agent read and measured on a real card, a guest's by passthrough; its UUID and serial are changed."""
+    row = row_of("h200-sxm-141gb")
+    assert [(each.code, each.evidence["signs"]) for each in findings(row, REAL)] == [
+        (Code.VIRTUALISED, ["hypervisor", "virtualisation_mode"])
+    ]
+    on_its_own = changed(changed(REAL, "views.nvml.virtualisation_mode", 0), "host.hypervisor", False)
+    assert findings(row, on_its_own) == ()
+    assert tier(on_its_own) == "measured"
