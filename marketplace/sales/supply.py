@@ -17,7 +17,8 @@ from listings.states import ListingState
 from marketplace.ledger import tax
 from marketplace.sales.crossing import CardAsk
 from marketplace.sales.selectors import owes_credits
-from nodes.models import Card, Claim, IdentityChange, IdentityConflict, Passport
+from nodes.models import Card, Claim, IdentityChange, Node, Passport
+from nodes.states import NodeState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,16 @@ class SellableCard:
 def sellable_cards(*, now: datetime, listing_ids: Collection[int] | None = None) -> list[SellableCard]:
     """Live cards of open listings that can be had.
 
-    Each has a valid passport that is as good as its listing says, no conflict, no claim without an end (a sale), and no
-    lease that ends too late.
+    Each has a valid passport that is as good as its listing says, is on a node that is believed, has no identity that
+    waits for an operator, no claim without an end (a sale), and no lease that ends too late. `prove_card` says it of one
+    card.
     """
     passports = Passport.objects.filter(
         card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now
     )
     newest = Subquery(passports.order_by("-seq").values("function_grade")[:1])
     live = CardListingCard.objects.annotate(grade=newest).filter(
-        ~Exists(IdentityConflict.objects.filter(card=OuterRef("card"), resolved_at=None)),
+        ~Exists(Node.objects.filter(pk=OuterRef("card__node"), state=NodeState.QUARANTINED)),
         ~Exists(IdentityChange.objects.filter(card=OuterRef("card"), is_blocking=True, accepted_at=None)),
         ~Exists(Claim.objects.filter(card=OuterRef("card"), period__upper_inf=True)),
         grade__isnull=False,

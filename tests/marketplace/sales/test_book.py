@@ -15,11 +15,13 @@ from marketplace.sales.models import CardBid, Sale
 from marketplace.sales.selectors import escrows_needed
 from marketplace.sales.services.bidding import Take, buy_once, cancel_bid, change_bid, expire_bids, quote
 from marketplace.sales.services.matching import match_cards
-from nodes.models import Card, Claim, IdentityChange
+from marketplace.sales.supply import card_asks
+from nodes.models import Card, Claim, IdentityChange, IdentityConflict, Node
 from nodes.services.claims import take_claims
-from nodes.states import ClaimKind
+from nodes.states import ClaimKind, NodeState
 from tests.cards import USD, bid, buy, list_for_sale, measure
 from tests.factories import NOON, fund, make_firm
+from tests.hosts import Host
 
 pytestmark = pytest.mark.django_db
 LATER = NOON + timedelta(hours=1)
@@ -156,6 +158,22 @@ def test_what_became_unsellable_since_it_was_listed_is_not_sold(deal):
     )
     Card.objects.filter(pk=two.pk).update(firm=make_firm())
     measure(three, now=NOON, findings=[{"code": "virtualised", "severity": "disqualifying"}])
+    with pytest.raises(Conflict):
+        buy(deal.bob, listing, now=NOON)
+
+
+def test_a_stranger_who_names_a_cards_uuid_stops_no_sale_of_it(deal):
+    (card,) = deal.host.cards[:1]
+    listing = list_for_sale([card], now=NOON)
+    IdentityConflict.objects.create(card=card, newcomer=Host(make_firm(), NOON, count=0).node, seen_at=NOON)
+    assert [each.card for each in buy(deal.bob, listing, now=NOON)] == [card]
+
+
+def test_nothing_of_a_node_that_nobody_believes_is_for_sale(deal):
+    listing = list_for_sale(deal.host.cards[:1], now=NOON)
+    assert card_asks(now=NOON)
+    Node.objects.filter(pk=deal.host.node.pk).update(state=NodeState.QUARANTINED)
+    assert card_asks(now=NOON) == []
     with pytest.raises(Conflict):
         buy(deal.bob, listing, now=NOON)
 

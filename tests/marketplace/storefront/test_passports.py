@@ -10,7 +10,7 @@ from django.urls import reverse
 from marketplace.accounts.roles import Role
 from marketplace.catalogue.models import GpuModel
 from marketplace.storefront.passports import FINDINGS
-from nodes.models import Card
+from nodes.models import Card, IdentityConflict
 from nodes.passport_key import passport_key, short_code
 from nodes.passports.severity import Code
 from nodes.passports.verify import check_file, is_genuine
@@ -23,6 +23,9 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("frozen")]
 @pytest.fixture
 def host():
     return Measurer(NOON)
+
+
+HELD_BACK = "its identity changed, or the host that has it is in quarantine"
 
 
 def url(name, passport):
@@ -86,13 +89,21 @@ def test_a_long_name_in_another_script_fits_the_sheet(client, host):
     assert answer.status_code == 200 and answer.content.count(b"/Type /Page\n") == 1
 
 
+def test_a_stranger_who_names_its_uuid_leaves_nothing_on_a_passports_page(client, host):
+    passport = host.measure(NOON)
+    Measurer(NOON)
+    assert IdentityConflict.objects.get().card == passport.card
+    shown = client.get(url("passport", passport)).content.decode()
+    assert HELD_BACK not in shown and "two places" not in shown
+
+
 def test_old_superseded_and_blocked_passports_say_so(client, host, frozen):
     first, _ = host.measure(NOON), host.measure(NOON)
     assert "measured again since" in client.get(url("passport", first)).content.decode()
     host.report(NOON, serial="1")
     host.report(NOON, serial="2")
     assert Card.objects.get().tier == "declared"
-    assert "This card is blocked" in client.get(url("passport", first)).content.decode()
+    assert HELD_BACK in client.get(url("passport", first)).content.decode()
     frozen.advance(15 * 24 * 3600)
     assert "has expired" in client.get(url("passport", first)).content.decode()
 
