@@ -16,6 +16,7 @@ app.autodiscover_tasks()
 BEAT: dict[str, float] = {
     "nodes.process_reports": 1.0,
     "nodes.mark_lost_nodes": 5.0,
+    "nodes.settle_arrivals": 10.0,
     "nodes.keep_report_partitions": 3600.0,
     "nodes.drop_old_logs": 3600.0,
     "leases.advance_leases": 1.0,

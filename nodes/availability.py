@@ -87,6 +87,7 @@ UNHEALTHY = {
     Health.RECOVERY_WANTED: "recovery_wanted",
     Health.NVML_STALLED: "nvml_stalled",
 }
+GPU_LOST = "gpu_lost"
 UNUSABLE = Health.LOST | functools.reduce(operator.or_, UNHEALTHY)
 """A reading with one of these is no reading of a card that could be used."""
 
@@ -98,7 +99,7 @@ def availability(samples: Iterable[Sample], facts: CardFacts, policy: IdlePolicy
         return Verdict(Availability.LOST, ("no_reports",))
     newest = ordered[-1]
     if newest.health & Health.LOST:
-        return Verdict(Availability.LOST, ("gpu_lost",))
+        return Verdict(Availability.LOST, (GPU_LOST,))
     if wrong := tuple(text for flag, text in UNHEALTHY.items() if newest.health & flag):
         return Verdict(Availability.UNHEALTHY, wrong)
     if facts.is_leased:

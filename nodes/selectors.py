@@ -17,12 +17,14 @@ from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
 from nodes.agent.passport import CanonicalError, canonical
+from nodes.availability import GPU_LOST
 from nodes.models import (
     Assignment,
     AssignmentLog,
     Card,
     CardOrder,
     CardState,
+    CardTransfer,
     Claim,
     ConflictEvidence,
     EnrolmentToken,
@@ -48,6 +50,22 @@ def last_sign_of_life(node: Node, *, now: datetime) -> datetime:
         return heard
     is_down = now - ingest.beat_at > timedelta(seconds=settings.STALE_SECONDS)
     return now if is_down else max(heard, ingest.up_since_at)
+
+
+def is_alive(card: Card, now: datetime) -> bool:
+    """Whether the host that has the card still has it: it was heard lately, names it, and can read it.
+
+    An agent goes on naming a card that its driver lost, and says with each reading that it is lost.
+    """
+    node = card.node
+    if node is None or node.state in {NodeState.LOST, NodeState.RETIRED}:
+        return False
+    report = getattr(node, "report_state", None)
+    heard_at = report.received_at if report else node.enrolled_at
+    if heard_at < now - timedelta(seconds=settings.LOST_SECONDS):
+        return False
+    is_named = any(each.get("uuid") == card.uuid for each in node.inventory.get("cards", []))
+    return is_named and not CardState.objects.filter(card=card, reasons__contains=[GPU_LOST]).exists()
 
 
 def running_assignment(holder: str) -> Assignment | None:
@@ -168,13 +186,27 @@ def cards_by_availability(firm: Firm) -> dict[str, int]:
 
 
 def open_conflicts(now: datetime) -> QuerySet[IdentityConflict]:
-    """What an operator must rule on, oldest first, with `claims_so_far` (leases) and `is_claimed` (now or ahead)."""
-    claims = Claim.objects.filter(card=OuterRef("card"), period__endswith__gt=now) | Claim.objects.filter(
-        card=OuterRef("card"), period__upper_inf=True
-    )
+    """What an operator must rule on, oldest first, with `claims_so_far` (leases), `is_claimed` (now or ahead, by others
+    than whom it was sent to) and `is_awaited` (it was sent to the newcomer's firm).
+    """
+    sent = CardTransfer.objects.filter(ended_at=None)
+    to_him = sent.filter(card=OuterRef("card"), to_firm=OuterRef("newcomer__firm"))
+    to_his = sent.filter(card=OuterRef("card"), to_firm=OuterRef(OuterRef("newcomer__firm")))
+    ahead = Claim.objects.filter(Q(period__endswith__gt=now) | Q(period__upper_inf=True), card=OuterRef("card"))
     leases = Count("card__claims", filter=Q(card__claims__kind=ClaimKind.LEASE))
-    found = IdentityConflict.objects.filter(resolved_at=None).annotate(claims_so_far=leases, is_claimed=Exists(claims))
+    found = IdentityConflict.objects.filter(resolved_at=None).annotate(
+        claims_so_far=leases,
+        is_claimed=Exists(ahead.exclude(Exists(to_his.filter(holder=OuterRef("holder"))))),
+        is_awaited=Exists(to_him),
+    )
     return found.select_related("card__gpu_model", "card__node", "card__firm", "newcomer__firm").order_by("pk")
+
+
+def arrivals_held_up() -> QuerySet[IdentityConflict]:
+    """Open conflicts about a card that its receiver's host names while the sender's has not let go."""
+    sent = CardTransfer.objects.filter(card=OuterRef("card"), to_firm=OuterRef("newcomer__firm"), ended_at=None)
+    found = IdentityConflict.objects.filter(Exists(sent), resolved_at=None)
+    return found.select_related("card__node", "newcomer").order_by("pk")
 
 
 def quarantined_nodes() -> QuerySet[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from marketplace.common import clock
-from nodes.services import availability
+from nodes.services import availability, inventory
 from nodes.services.logs import drop_old_logs
 
 
@@ -19,6 +19,12 @@ def process_reports() -> None:
 def mark_lost_nodes() -> None:
     """Notice who fell silent."""
     availability.mark_lost_nodes(now=clock.now())
+
+
+@shared_task(name="nodes.settle_arrivals")
+def settle_arrivals() -> None:
+    """Give cards that were sent to those who have them, once the sender's host lets go."""
+    inventory.settle_arrivals(now=clock.now())
 
 
 @shared_task(name="nodes.keep_report_partitions")

@@ -34,8 +34,8 @@ def sellable_cards(*, now: datetime, listing_ids: Collection[int] | None = None)
     """Live cards of open listings that can be had.
 
     Each has a valid passport that is as good as its listing says, is on a node that is believed, has no identity that
-    waits for an operator, no claim without an end (a sale), and no lease that ends too late. `prove_card` says it of one
-    card.
+    waits for an operator, no claim without an end (a sale), and no lease that ends too late. Of one card `prove_card`
+    says more.
     """
     passports = Passport.objects.filter(
         card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
-from nodes.models import Card, CardState, Claim, IdentityConflict, Node
+from nodes.models import Card, CardState, CardTransfer, Claim, IdentityConflict, Node
 from nodes.states import Availability, NodeState
 
 KEEP, MOVE = "keep", "move"
@@ -18,7 +19,10 @@ KEEP, MOVE = "keep", "move"
 
 @transaction.atomic
 def resolve_identity_conflict(*, conflict: IdentityConflict, ruling: str, operator: User, now: datetime) -> None:
-    """`keep` leaves the card where its history is, `move` gives it to the newcomer (a leased card can't move)."""
+    """`keep` leaves the card where its history is, `move` gives it to the newcomer.
+
+    A card can't move that is leased or sold, except to the firm that it was sent to.
+    """
     _check_operator(operator)
     if ruling not in {KEEP, MOVE}:
         raise Invalid(f"a ruling is {KEEP} or {MOVE}", code="bad_ruling")
@@ -52,10 +56,10 @@ def release_quarantine(*, node: Node, operator: User, now: datetime) -> None:
 
 
 def _move(card: Card, newcomer: Node, now: datetime) -> None:
-    if Claim.objects.filter(card=card, period__endswith__gt=now).exists():
+    sent_there = CardTransfer.objects.filter(card=card, to_firm=newcomer.firm_id, ended_at=None).values("holder")
+    claims = Claim.objects.filter(Q(period__endswith__gt=now) | Q(period__upper_inf=True), card=card)
+    if claims.exclude(holder__in=sent_there).exists():
         raise Conflict("this card is leased or sold where it is", code="card_claimed")
-    if Claim.objects.filter(card=card, period__upper_inf=True).exists():
-        raise Conflict("this card is sold", code="card_claimed")
     uuids = [each["uuid"] for each in newcomer.inventory.get("cards", [])]
     if card.uuid not in uuids:
         raise Conflict("the newcomer does not have this card any more", code="card_gone")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from marketplace.catalogue.recognition import Kind, Recognition
@@ -17,9 +16,10 @@ from marketplace.common.errors import FieldError, Invalid, NotFound
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, inventory_digest
-from nodes.models import Card, CardOrder, CardState, Claim, IdentityConflict, Node
+from nodes.models import Card, CardOrder, CardState, IdentityConflict, Node
+from nodes.selectors import arrivals_held_up
 from nodes.services.identity import note_identity
-from nodes.services.transfers import arrives
+from nodes.services.transfers import arrives, is_awaited, may_move
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -38,6 +38,7 @@ CARD_MOST = {
     "pcie_width_max": 1024,
 }
 NOT_REPORTED = 2**15 - 1
+ARRIVED = "arrived"  # a conflict's end that needs no operator
 RUNTIMES = frozenset({"docker", "podman", "process", "none"})
 
 
@@ -82,6 +83,29 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
         _take_card(node, identity, places[identity.uuid], now)
 
 
+def settle_arrivals(*, now: datetime, limit: int = 200) -> int:
+    """Hand over cards whose receiver's host named them while the sender's still had them; returns how many moved.
+
+    The receiver's host says it once. The sender's lets go later: it is switched off, or its driver notices.
+    """
+    present = arrivals_held_up().exclude(newcomer__state__in=[NodeState.LOST, NodeState.RETIRED])
+    return sum(_settle(pk, now) for pk in present.values_list("pk", flat=True)[:limit])
+
+
+@transaction.atomic
+def _settle(conflict_id: int, now: datetime) -> bool:
+    conflict = IdentityConflict.objects.select_related("newcomer__firm", "card").get(pk=conflict_id)
+    newcomer, uuid = conflict.newcomer, conflict.card.uuid
+    if uuid not in (uuids := uuids_in_order(newcomer)):
+        return False
+    place = uuids.index(uuid)
+    _take_card(newcomer, CardIdentity(**newcomer.inventory["cards"][place]), place, now)
+    if not newcomer.cards.filter(uuid=uuid).exists():
+        return False
+    settled = IdentityConflict.objects.filter(pk=conflict_id, resolved_at=None)
+    return bool(settled.update(resolved_at=now, ruling=ARRIVED))
+
+
 def uuids_in_order(node: Node) -> list[str]:
     """The node's cards in the order of its reports."""
     return [card["uuid"] for card in node.inventory.get("cards", [])]
@@ -102,12 +126,12 @@ def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) ->
         record_event(
             firm_id=node.firm_id, type="card.seen", subject=card.public_id, data={"node": node.public_id}, now=now
         )
-    elif card.node_id == node.pk or _may_move(card, node, now) or arrives(card, node, now):
+    elif card.node_id == node.pk or may_move(card, node, now) or arrives(card, node, now):
         _move_away(card, node, now)
         columns["identity"] = note_identity(card=card, node=node, identity=identity, model=model, now=now)
         Card.objects.filter(pk=card.pk).update(**columns)
     else:
-        _quarantine_newcomer(card, node, now)
+        _raise_alarm(card, node, now)
 
 
 def _with_known_id(identity: CardIdentity, card: Card | None) -> CardIdentity:
@@ -130,17 +154,6 @@ def _columns(identity: CardIdentity, place: int, found: Recognition) -> dict[str
     }
 
 
-def _may_move(card: Card, newcomer: Node, now: datetime) -> bool:
-    """Whether a card may be where it is now seen: the same firm's, silent where it was, and nobody leases it."""
-    if card.firm_id != newcomer.firm_id or Claim.objects.filter(card=card, period__contains=now).exists():
-        return False
-    if card.node is None or card.node.state in {NodeState.LOST, NodeState.RETIRED}:
-        return True
-    silent_after = now - timedelta(seconds=settings.LOST_SECONDS)
-    report = getattr(card.node, "report_state", None)
-    return (report.received_at if report else card.node.enrolled_at) < silent_after
-
-
 def _move_away(card: Card, newcomer: Node, now: datetime) -> None:
     if card.node_id == newcomer.pk:
         return
@@ -151,12 +164,15 @@ def _move_away(card: Card, newcomer: Node, now: datetime) -> None:
     record_event(firm_id=newcomer.firm_id, type="card.moved", subject=card.public_id, data=data, now=now)
 
 
-def _quarantine_newcomer(card: Card, newcomer: Node, now: datetime) -> None:
-    """The node with the history keeps the card and goes on trading; an operator decides about the newcomer."""
+def _raise_alarm(card: Card, newcomer: Node, now: datetime) -> None:
+    """The node with the history keeps the card and goes on trading; an operator decides about the newcomer.
+
+    Whom the card was sent to is not in doubt himself: his node goes on, and gets the card when its old one lets go.
+    """
     _, is_new = IdentityConflict.objects.get_or_create(
         card=card, newcomer=newcomer, resolved_at=None, defaults={"seen_at": now}
     )
-    if newcomer.state != NodeState.QUARANTINED:
+    if newcomer.state != NodeState.QUARANTINED and not is_awaited(card, newcomer):
         transition(
             newcomer,
             NodeState.QUARANTINED,

@@ -1,16 +1,16 @@
-"""A card on its way to another firm: where it turns up there, it has moved and is no clone."""
+"""A card on its way to another firm or another host: where it turns up there, it has moved and is no clone."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict
 from nodes.models import Card, CardTransfer, Claim, Node
-from nodes.states import NodeState
+from nodes.selectors import is_alive
+from nodes.states import ClaimKind
 
 
 @transaction.atomic
@@ -30,10 +30,15 @@ def end_transfer(*, card: Card, holder: str, now: datetime) -> None:
     CardTransfer.objects.filter(card=card, holder=holder, ended_at=None).update(ended_at=now)
 
 
+def is_awaited(card: Card, newcomer: Node) -> bool:
+    """Whether the card was sent to this node's firm."""
+    return CardTransfer.objects.filter(card=card, to_firm=newcomer.firm_id, ended_at=None).exists()
+
+
 def arrives(card: Card, newcomer: Node, now: datetime) -> bool:
     """Whether this firm waits for the card, and it is no longer alive where it was. Call it with the card locked."""
-    transfer = CardTransfer.objects.filter(card=card, to_firm=newcomer.firm, ended_at=None).first()
-    if transfer is None or _is_alive(card, now):
+    transfer = CardTransfer.objects.filter(card=card, to_firm=newcomer.firm_id, ended_at=None).first()
+    if transfer is None or is_alive(card, now):
         return False
     if Claim.objects.filter(card=card, period__contains=now).exclude(holder=transfer.holder).exists():
         return False
@@ -42,11 +47,8 @@ def arrives(card: Card, newcomer: Node, now: datetime) -> bool:
     return True
 
 
-def _is_alive(card: Card, now: datetime) -> bool:
-    """Still in the newest inventory of a node that was heard lately."""
-    if card.node is None or card.node.state in {NodeState.LOST, NodeState.RETIRED}:
+def may_move(card: Card, newcomer: Node, now: datetime) -> bool:
+    """Whether a firm may have put its card into another host of its own: it is gone where it was, and not leased."""
+    if card.firm_id != newcomer.firm_id or is_alive(card, now):
         return False
-    named = any(each.get("uuid") == card.uuid for each in card.node.inventory.get("cards", []))
-    report = getattr(card.node, "report_state", None)
-    heard_at = report.received_at if report else card.node.enrolled_at
-    return named and heard_at >= now - timedelta(seconds=settings.LOST_SECONDS)
+    return not Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__contains=now).exists()

@@ -28,6 +28,7 @@ from marketplace.sales.silence import SILENCES, Step, step_of
 from marketplace.storefront.forms.cards import DisputeForm, EvidenceForm, RulingForm, ShipForm
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, operator_page, sentence
 from marketplace.storefront.sale_words import phases_of, turn_of
+from nodes.selectors import arrivals_held_up
 
 SELLS = (Scope.FLEET, Scope.TRADE)
 SIDES = ("buyer", "seller", "lab")
@@ -160,6 +161,7 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "may_measure": step in MEASURES.get(side, ()),
         "may_prove": step in {*RECEIVES["buyer"], Step.TO_LAB, Step.ON_ITS_WAY_BACK, Step.DISPUTED_RETURN_UNPROVEN}
         or step == Step.DISPUTED_UNDELIVERED,
+        "held_up": arrivals_held_up().filter(card=sale.card).first(),
         "measure": f"fallow-agent measure --role {side} --sale {sale.public_id}",
     }
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 from listings.models import CardListing
 from marketplace.sales.models import CardBid, Sale
 from marketplace.sales.services.matching import match_cards
+from nodes.models import IdentityConflict
 from tests.cards import USD, bid, buy, list_for_sale, measure, measure_for, photo
 from tests.factories import fund, make_firm, make_person
 from tests.hosts import Host
@@ -86,6 +87,20 @@ def test_a_card_is_sold_bought_shipped_and_released_through_the_pages(shop, froz
         assert b"Released to the seller" in client.get(place).content
     history = Client().get(model).content
     assert b"Last sale" in history and shop.market.bob.name.encode() not in history
+
+
+def test_who_must_let_go_of_a_sold_card_is_told_so(shop, frozen):
+    """The seller's agent goes on naming a card that was pulled out of a running host."""
+    seller, buyer = browser(shop.seller), browser(shop.buyer)
+    (sale,) = buy(shop.market.bob, sell(shop, seller), now=frozen.now())
+    place = url("sale", sale.public_id)
+    seller.post(place, {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)})
+    for each in (seller, buyer):
+        assert b"still" not in each.get(place).content
+    theirs = Host(shop.market.bob, frozen.now(), count=0).node
+    IdentityConflict.objects.create(card=sale.card, newcomer=theirs, seen_at=frozen.now())
+    assert b"restart the agent there" in seller.get(place).content
+    assert b"Nothing of yours is held back" in buyer.get(place).content
 
 
 def test_a_dispute_is_opened_argued_and_ruled_through_the_pages(shop, frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -13,12 +14,15 @@ from marketplace.accounts.services import create_user
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
-from nodes.models import Card, CardState, Claim, IdentityChange, IdentityConflict, Passport
+from nodes.agent.gpu import unread_sample
+from nodes.agent.protocol import Health
+from nodes.models import Card, CardState, CardTransfer, Claim, IdentityChange, IdentityConflict, Node, Passport
 from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
-from nodes.selectors import answered_at_once, cards_with_another_identity, evidence_of, is_blocked
+from nodes.selectors import answered_at_once, cards_with_another_identity, evidence_of, is_blocked, open_conflicts
 from nodes.services.availability import process_reports
+from nodes.services.conflicts import resolve_identity_conflict
 from nodes.services.identity import accept_identity_change
-from nodes.services.inventory import record_inventory
+from nodes.services.inventory import record_inventory, settle_arrivals
 from nodes.services.measuring import PASSPORTS_PER_DAY
 from nodes.services.passports import record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
@@ -156,12 +160,64 @@ def test_a_sold_card_moves_to_the_buyers_host_once_it_is_out_of_the_sellers(node
     end_transfer(card=card, holder="sale_1", now=LATER)
 
 
-def test_a_clone_is_a_conflict_even_where_the_card_is_expected(node):
+def test_a_clone_is_a_conflict_even_where_the_card_is_expected_but_its_receiver_is_not_in_doubt(node):
     buyers, _ = make_node()
     card = sold_to(buyers.firm)
     say(buyers, card_identity(UUID, **SEEN), now=NOON)
     assert IdentityConflict.objects.get().newcomer == buyers
-    assert not is_blocked(card)
+    assert (Card.objects.get().node, buyers.state, is_blocked(card)) == (node, NodeState.ONLINE, False)
+    assert settle_arrivals(now=NOON) == 0
+
+
+@pytest.mark.parametrize("ends", ["no longer names it", "can not read it", "is silent", "is lost"])
+def test_a_sold_card_is_its_buyers_as_soon_as_the_sellers_host_lets_go(node, ends):
+    """The buyer's host names it once, before the seller's agent has noticed that the card is gone."""
+    buyers, _ = make_node()
+    sold_to(buyers.firm)
+    heard(node, NOON, 1, [HEALTHY])
+    say(buyers, card_identity(UUID, **SEEN), now=NOON)
+    now = NOON + timedelta(seconds=5)
+    if ends == "no longer names it":
+        say(node, card_identity(), now=now)
+    elif ends == "can not read it":
+        heard(node, now, 2, [[math.nan if each is None else each for each in unread_sample(Health.LOST)]])
+        process_reports(now=now)
+    elif ends == "is silent":
+        now = NOON + timedelta(minutes=1)
+    else:
+        Node.objects.filter(pk=node.pk).update(state=NodeState.LOST)
+    assert [settle_arrivals(now=now) for _ in range(2)] == [1, 0]
+    card = Card.objects.get(uuid=UUID)
+    assert (card.node, card.firm, buyers.state) == (buyers, buyers.firm, NodeState.ONLINE)
+    assert IdentityConflict.objects.get().ruling == "arrived"
+    assert CardTransfer.objects.get().arrived_at == now
+
+
+def test_a_receiver_whose_host_is_gone_gets_nothing(node):
+    buyers, _ = make_node()
+    sold_to(buyers.firm)
+    say(buyers, card_identity(UUID, **SEEN), now=NOON)
+    say(node, card_identity(), now=NOON)
+    Node.objects.filter(pk=buyers.pk).update(state=NodeState.LOST)
+    assert settle_arrivals(now=NOON) == 0
+    Node.objects.filter(pk=buyers.pk).update(state=NodeState.ONLINE)
+    say(buyers, card_identity(), now=NOON)
+    assert settle_arrivals(now=NOON) == 0
+
+
+def test_an_operator_may_give_a_sold_card_to_whom_it_was_sent_and_to_nobody_else(node):
+    """A seller can make his host name it for ever."""
+    buyers, strangers = make_node()[0], make_node()[0]
+    sold_to(buyers.firm)
+    for newcomer in (strangers, buyers):
+        say(newcomer, card_identity(UUID, **SEEN), now=NOON)
+    theirs, his = open_conflicts(NOON)
+    assert [(each.is_claimed, each.is_awaited) for each in (theirs, his)] == [(True, False), (False, True)]
+    operator = create_user(email="op@b.example", password="correct horse battery", is_operator=True)
+    with pytest.raises(Conflict, match="sold"):
+        resolve_identity_conflict(conflict=theirs, ruling="move", operator=operator, now=NOON)
+    resolve_identity_conflict(conflict=his, ruling="move", operator=operator, now=NOON)
+    assert Card.objects.get().node == buyers
 
 
 def test_a_stranger_who_names_a_cards_uuid_takes_nobody_out_of_the_market(node):

@@ -124,6 +124,26 @@ def test_a_card_moves_within_its_firm_when_it_is_gone_from_where_it_was(why):
     assert newcomer.state == NodeState.ONLINE
 
 
+@pytest.mark.parametrize("why", ["not named", "not read", "sold"])
+def test_a_card_moves_within_its_firm_while_its_old_host_goes_on(why):
+    """A host with other cards stays online when one is taken out, and its agent may name that one for a while."""
+    old, _ = make_node()
+    card, other = card_identity(), card_identity()
+    say(old, card, other)
+    reported(old)
+    if why == "not read":
+        CardState.objects.filter(card__uuid=card.uuid).update(availability="lost", reasons=["gpu_lost"])
+    else:
+        say(old, other)
+    if why == "sold":
+        sold = Card.objects.get(uuid=card.uuid)
+        Claim.objects.create(card=sold, period=DateTimeTZRange(NOON, None), kind=ClaimKind.SALE, holder="sale_1")
+    newcomer, _ = make_node(firm=old.firm)
+    say(newcomer, card)
+    assert Card.objects.get(uuid=card.uuid).node == newcomer
+    assert (newcomer.state, IdentityConflict.objects.exists()) == (NodeState.ONLINE, False)
+
+
 @pytest.mark.parametrize("why", ["another firm's", "leased"])
 def test_a_card_of_a_lost_node_does_not_move_when(why):
     old, _ = make_node(state=NodeState.LOST)
