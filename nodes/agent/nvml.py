@@ -22,6 +22,7 @@ from nodes.agent.protocol import CardIdentity, Health
 log = logging.getLogger(__name__)
 
 REINIT_SECONDS = 60.0
+FORGOTTEN_AFTER_SECONDS = 600.0  # longer than a lease's grace, and some fresh starts of NVML
 MIB = 1024 * 1024
 APPLICATION_XIDS = frozenset({13, 31, 43, 45, 68, 109})
 GONE = frozenset(
@@ -46,10 +47,14 @@ class _Known:
     xid: int = 0  # the last since the agent started
     critical: bool = False
     registered: bool = False
+    missing_since: float | None = None  # since when a driver that has all its cards does not have this one
 
 
 class NvmlReader:
-    """The cards of this host, remembered when they are lost, found again when the driver is back."""
+    """The cards of this host, remembered when they are lost, found again when the driver is back.
+
+    A card that a well driver has had no more for ten minutes is not in this host: somebody may have it elsewhere.
+    """
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, ignored_owners: frozenset[str] = frozenset()
@@ -63,11 +68,13 @@ class NvmlReader:
         self._mismatch = False
         self._versions: tuple[str | None, str | None] = (None, None)
         self._events: object | None = None
+        self._has_all = False  # the last look reached every card that the driver counts
 
     def read(self, is_lease_pid: IsLeasePid) -> Snapshot:
         samples: dict[str, Sample] = {}
         if self._ready or self._initialise():
             samples = self._samples(is_lease_pid)
+            self._forget_missing(samples)
             if len(samples) < len(self._known) or self._error or any(map(_is_lost, samples.values())):
                 self._renew_later()
         known = self._known.items()
@@ -121,7 +128,7 @@ class NvmlReader:
         except pynvml.NVMLError as error:
             self._fail(error)
             return {}
-        self._error = None
+        self._error, self._has_all = None, True
         self._take_events()
         samples: dict[str, Sample] = {}
         for index in range(count):
@@ -130,11 +137,23 @@ class NvmlReader:
                 uuid = pynvml.nvmlDeviceGetUUID(handle)
                 samples[uuid] = self._card(index, handle, uuid, is_lease_pid)
             except pynvml.NVMLError as error:
+                self._has_all = False
                 log.debug("card %d: %s", index, error)
         return samples
 
+    def _forget_missing(self, samples: dict[str, Sample]) -> None:
+        now = self._clock()
+        for uuid, known in list(self._known.items()):
+            if uuid in samples or not self._has_all:
+                known.missing_since = None
+            elif known.missing_since is None:
+                known.missing_since = now
+            elif now - known.missing_since >= FORGOTTEN_AFTER_SECONDS:
+                log.warning("%s is in this host no more", uuid)
+                del self._known[uuid]
+
     def _fail(self, error: pynvml.NVMLError) -> None:
-        self._error = str(error)
+        self._error, self._has_all = str(error), False
         if error.value in GONE:
             self.close()
 

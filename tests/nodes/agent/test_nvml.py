@@ -10,7 +10,7 @@ import pynvml
 import pytest
 
 from nodes.agent.gpu import Snapshot, StallGuard
-from nodes.agent.nvml import REINIT_SECONDS, NvmlReader
+from nodes.agent.nvml import FORGOTTEN_AFTER_SECONDS, REINIT_SECONDS, NvmlReader
 from nodes.agent.protocol import CARD_FIELDS, Health
 
 
@@ -185,6 +185,47 @@ def test_a_lost_card_comes_back_after_a_reset(fleet, reader, clock):
     clock.now += REINIT_SECONDS
     look(reader)
     assert look(reader)[0]["health"] == 0
+
+
+OTHER = "GPU-00000000-0000-4000-8000-000000000002"
+
+
+def wait(reader, clock, seconds):
+    """As the agent waits: it looks all the time."""
+    for _ in range(0, int(seconds), 10):
+        clock.now += 10
+        reader.read(no_lease)
+
+
+@pytest.mark.parametrize("how", ["taken out", "lost 1", "lost 2", "driver gone"])
+def test_only_a_card_that_is_in_the_host_no_more_is_forgotten(fleet, reader, clock, how):
+    """A driver that counts a card it can't read has a broken one: its owner must see that."""
+    fleet.change(1, uuid=OTHER)
+    first, _ = reader.read(no_lease).cards
+    if how == "taken out":
+        fleet.write(cards=fleet.value["cards"][1:])
+    elif how == "driver gone":
+        fleet.write(init_error=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+    else:
+        fleet.change(0, lost=int(how[-1]))
+    wait(reader, clock, FORGOTTEN_AFTER_SECONDS - 20)
+    assert [each.uuid for each in reader.read(no_lease).cards] == [first.uuid, OTHER]
+    wait(reader, clock, 100)
+    expected = {OTHER} if how == "taken out" else {first.uuid, OTHER}
+    snapshot = reader.read(no_lease)
+    assert ({each.uuid for each in snapshot.cards}, len(snapshot.samples)) == (expected, len(expected))
+
+
+def test_a_card_that_was_forgotten_and_one_that_was_only_away_are_found_again(fleet, reader, clock):
+    first, second = reader.read(no_lease).cards
+    scripted = fleet.value["cards"]
+    for seconds in (FORGOTTEN_AFTER_SECONDS // 2, 2 * FORGOTTEN_AFTER_SECONDS):
+        fleet.write(cards=scripted[:1])
+        wait(reader, clock, seconds)
+        fleet.write(cards=scripted)
+        wait(reader, clock, 20)
+        assert {each.uuid for each in reader.read(no_lease).cards} == {first.uuid, second.uuid}
+        assert look(reader)[1]["health"] == 0
 
 
 def test_a_driver_that_goes_and_comes_is_found_again_once_a_minute(fleet, reader, clock):
