@@ -29,11 +29,12 @@ class Pack:
     parts: tuple[Part, ...]
 
     @property
-    def rank(self) -> tuple[int, int, tuple[tuple[int, str], ...]]:
-        """Sorts the better first: more cards, then the lower total, then the older asks."""
+    def rank(self) -> tuple[int, int, tuple[tuple[int, str], ...], tuple[tuple[int, ...], ...]]:
+        """Sorts the better first: more cards, then the lower total, then the older asks, then the lower cards."""
         count = sum(len(part.cards) for part in self.parts)
         total = sum(len(part.cards) * part.price_micros for part in self.parts)
-        return -count, total, tuple(sorted(part.ask.age for part in self.parts))
+        ages = tuple(sorted(part.ask.age for part in self.parts))
+        return -count, total, ages, tuple(part.cards for part in self.parts)
 
 
 def cheapest_pack(parts: Sequence[Part], *, least: int, most: int) -> Pack | None:

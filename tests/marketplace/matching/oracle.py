@@ -62,11 +62,11 @@ def spread(bid, usable, rules):
 
 
 def preference(choice):
-    """More cards, then the least to pay, then the oldest asks, then the most from the cheapest of them."""
+    """More cards, then the least to pay, the oldest asks, the most from the cheapest of them, the lower cards."""
     count = sum(len(cards) for _, cards, _ in choice)
     total = sum(len(cards) * each for _, cards, each in choice)
     ages = sorted((ask.seq, ask.key) for ask, _, _ in choice)
-    return -count, total, ages, [-len(cards) for _, cards, _ in choice]
+    return -count, total, ages, [-len(cards) for _, cards, _ in choice], [cards for _, cards, _ in choice]
 
 
 def site_of(ask):

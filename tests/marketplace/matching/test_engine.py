@@ -168,6 +168,12 @@ def test_the_higher_cap_is_served_first_and_the_older_of_equals():
     assert [fill.bid for fill in result.fills] == ["early"]
 
 
+def test_of_two_ways_that_cost_the_same_it_takes_the_lower_cards():
+    wide = ask("a2", 10, seq=2, cards=(1, 2, 3), counts=frozenset({2}))
+    made = run([bid("b", 10, count=2, same_node=False)], [ask("a1", 10, seq=1), wide])
+    assert [(fill.ask, fill.cards) for fill in made.fills] == [("a2", (1, 2))]
+
+
 def test_a_lease_that_does_not_fit_with_its_turnaround_is_not_made():
     slot = Slot(1, ((NOW, NOW + 62),))
     assert not run([bid("b", 50)], [ask("a", 40, slots=(slot,))]).fills

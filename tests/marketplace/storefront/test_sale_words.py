@@ -36,7 +36,7 @@ def test_every_event_that_the_services_record_has_its_words():
 
 def test_every_difference_of_two_measurements_has_its_words():
     said = Path(comparison.__file__).read_text()
-    codes = {*comparison.IDENTITY, *re.findall(r"Difference\(\"(\w+)\"", said)}
+    codes = {*comparison.IDENTITY, *re.findall(r"(?:Difference|_more)\(\"(\w+)\"", said)}
     assert codes <= set(sale_words.DIFFERENCES)
     for stem in ("remapped_rows_correctable", "remapped_rows_uncorrectable", "remap_failed", "remap_pending"):
         assert stem in sale_words.DIFFERENCES
