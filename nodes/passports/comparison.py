@@ -6,7 +6,7 @@ no difference releases the money, because the buyer says it against his own inte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from nodes.passports.reading import (
 )
 
 IDENTITY = ("uuid", "pci_device_id", "pci_subsystem_id", "serial", "board_part_number", "compute_capability", "vbios")
+NOT_MEASURED = "not_measured"
 REQUIRED = frozenset({"uuid", "pci_device_id"})
 GEMM_PERMILLE = 70  # of the seller's rate, both at the same clock
 COPY_PERMILLE = 150  # of the seller's rate: ECC that was switched takes some
@@ -55,6 +56,11 @@ def differences(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> tuple[Di
         *_tests(seller, buyer),
         *_health(seller, buyer),
     )
+
+
+def is_open(found: Collection[Difference]) -> bool:
+    """Whether nothing speaks against the card, but not every test ran: then it says neither yes nor no."""
+    return {each.code for each in found} == {NOT_MEASURED}
 
 
 def _identity(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Difference]:
@@ -96,7 +102,7 @@ def _memory(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Dif
 
 def _tests(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Difference]:
     if tier(buyer) != MEASURED:
-        yield Difference("not_measured", tier(seller), tier(buyer))
+        yield Difference(NOT_MEASURED, tier(seller), tier(buyer))
     sold, came = _rate_at_clock(seller), _rate_at_clock(buyer)
     if sold and came and came * 1000 < sold * (1000 - GEMM_PERMILLE):
         yield Difference("gemm", sold, came)

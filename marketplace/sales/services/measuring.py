@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from django.db import transaction
@@ -18,7 +19,7 @@ from marketplace.sales.services.rules import ALLOW
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import HOLDS_MONEY, SaleReason, SaleState
 from nodes.models import Passport
-from nodes.passports.comparison import differences
+from nodes.passports.comparison import Difference, differences, is_open
 from nodes.selectors import passport_of
 from nodes.services.transfers import expect_card
 
@@ -29,14 +30,28 @@ AT_THE_BUYER = frozenset({
 log = logging.getLogger(__name__)
 
 
+class Answer(enum.Enum):
+    """What a measurement says of what came. OPEN: nothing speaks against it, but not every test ran."""
+
+    SAME = enum.auto()
+    OTHER = enum.auto()
+    OPEN = enum.auto()
+
+
 def consider_passports(*, now: datetime, limit: int = 200) -> int:
     """Look at what was measured for sales since the last time; returns how many passports counted.
 
-    Of each side its newest, and its alone: a stranger may name any sale in a passport of his.
+    Of each side its newest, and its alone: a stranger may name any sale in a passport of his. Who measures every card
+    of his host for the sale means the one that was sold, where that is among them.
     """
     by_id = {sale.public_id: sale for sale in Sale.objects.filter(state__in=sorted(HOLDS_MONEY))}
     measured = Passport.objects.filter(subject__in=by_id, role__in=COLUMNS).defer("body", "record").order_by("pk")
-    newest = {(each.subject, each.role): each for each in measured if _is_by_its_side(by_id[each.subject], each)}
+    newest: dict[tuple[str, str], Passport] = {}
+    for each in measured:
+        sale, key = by_id[each.subject], (each.subject, each.role)
+        is_known = key in newest and newest[key].card_id == sale.card_id != each.card_id
+        if _is_by_its_side(sale, each) and not is_known:
+            newest[key] = each
     speaking = [each for each in newest.values() if _act_of(by_id[each.subject], each)]
     counted = 0
     for passport in speaking[:limit]:
@@ -57,8 +72,14 @@ def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
     sale.differences = [dataclasses.asdict(each) for each in found]
     setattr(sale, COLUMNS[passport.role], passport.public_id)
     sale.save(update_fields=["differences", COLUMNS[passport.role]])
-    act(sale, bool(found), now)
+    act(sale, _answer(found), now)
     return True
+
+
+def _answer(found: Collection[Difference]) -> Answer:
+    if not found:
+        return Answer.SAME
+    return Answer.OPEN if is_open(found) else Answer.OTHER
 
 
 def _is_by_its_side(sale: Sale, passport: Passport) -> bool:
@@ -66,7 +87,7 @@ def _is_by_its_side(sale: Sale, passport: Passport) -> bool:
     return sides[passport.role] == passport.firm_id
 
 
-def _act_of(sale: Sale, passport: Passport) -> Callable[[Sale, bool, datetime], None] | None:
+def _act_of(sale: Sale, passport: Passport) -> Callable[[Sale, Answer, datetime], None] | None:
     """What a passport leads to in the sale's present step; None when it is known already or says nothing now."""
     if getattr(sale, COLUMNS[passport.role]) == passport.public_id or not _is_by_its_side(sale, passport):
         return None
@@ -80,9 +101,9 @@ def _act_of(sale: Sale, passport: Passport) -> Callable[[Sale, bool, datetime], 
     return None
 
 
-def _buyer_measured(sale: Sale, differs: bool, now: datetime) -> None:
+def _buyer_measured(sale: Sale, answer: Answer, now: datetime) -> None:
     """Against the buyer's own interest when it is the same; when it is not, the buyer is root where it was measured."""
-    if differs and sale.state in (SaleState.PAID, SaleState.DISPUTED):
+    if answer != Answer.SAME and sale.state in (SaleState.PAID, SaleState.DISPUTED):
         return  # noted for whoever rules
     if sale.state == SaleState.PAID:  # the seller forgot to say that it is on its way, and was not asked about
         if hold_or_let_go(sale, now).outcome != ALLOW:
@@ -90,28 +111,28 @@ def _buyer_measured(sale: Sale, differs: bool, now: datetime) -> None:
         move(sale, SaleState.SHIPPED, now=now, shipped_at=now)
     if sale.state == SaleState.SHIPPED:
         arrive(sale, now=now)
-    if differs:
+    if answer == Answer.OTHER:
         open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
-    else:
+    elif answer == Answer.SAME:
         finish(sale, SaleState.RELEASED, reason=SaleReason.SAME_CARD, now=now)
 
 
-def _lab_measured(sale: Sale, differs: bool, now: datetime) -> None:
+def _lab_measured(sale: Sale, answer: Answer, now: datetime) -> None:
     """On nobody's side: the same card goes on to the buyer, another one to an operator."""
-    if differs:
-        sale.lab_received_at = sale.lab_received_at or now
-        sale.save(update_fields=["lab_received_at"])
+    if sale.lab_received_at is None:
+        step(sale, "at_lab", now=now, lab_received_at=now)
+    if answer == Answer.OTHER:
         open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
-        return
-    step(sale, "lab_passed", now=now, lab_received_at=sale.lab_received_at or now, lab_passed_at=now)
-    expect_card(card=sale.card, to_firm=sale.buyer, holder=sale.public_id, now=now)
+    elif answer == Answer.SAME:
+        step(sale, "lab_passed", now=now, lab_passed_at=now)
+        expect_card(card=sale.card, to_firm=sale.buyer, holder=sale.public_id, now=now)
 
 
-def _seller_measured(sale: Sale, differs: bool, now: datetime) -> None:
+def _seller_measured(sale: Sale, answer: Answer, now: datetime) -> None:
     """Against the seller's own interest when what came back is what was sold."""
     if sale.came_back_at is None:
         step(sale, "came_back", now=now, came_back_at=now, sent_back_at=sale.sent_back_at or now)
-    if differs:
+    if answer == Answer.OTHER:
         open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
-    else:
+    elif answer == Answer.SAME:
         finish(sale, SaleState.REFUNDED, reason=SaleReason.CAME_BACK, now=now)

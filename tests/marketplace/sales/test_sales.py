@@ -15,14 +15,16 @@ from marketplace.ledger.models import Account, AccountKind, Entry
 from marketplace.sales.models import Dispute, Sale
 from marketplace.sales.selectors import completed_sales
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
+from marketplace.sales.services.measuring import consider_passports
 from marketplace.sales.services.shipping import Shipment, accept_sale, prove_arrival, ship_sale
 from marketplace.sales.services.silences import advance_sales, collect_credits
 from nodes.models import Card, CardTransfer, Claim
 from nodes.services.claims import take_claims
 from nodes.states import ClaimKind
-from tests.cards import USD, buy, label, list_for_sale, make_lab, measure_for, photo, receive, ship
+from tests.cards import USD, body_of, buy, label, list_for_sale, make_lab, measure, measure_for, photo, receive, ship
 from tests.factories import NOON, fund, make_firm, make_person
 from tests.hosts import Host
+from tests.nodes.passports.bodies import changed
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -93,6 +95,49 @@ def test_another_card_opens_a_dispute_and_moves_no_money(deal, sale):
     assert sale.differences[0]["code"] == "uuid"
     assert balances(deal.alice) == {}
     assert Dispute.objects.get().opened_by is None
+
+
+def unsure(sale, role, firm, now):
+    """The same card on a host without cuBLAS: nothing differs, and not every test ran."""
+    body = changed(body_of(sale.card, role), "tests.gemm", {"skipped": "no cuBLAS on this host"})
+    measure(sale.card, now=now, role=role, firm=firm, subject=sale.public_id, node=sale.card.node, body=body)
+    consider_passports(now=now)
+    return the(sale)
+
+
+def test_a_measurement_that_is_not_complete_accuses_nobody_and_releases_nothing(deal, sale):
+    assert unsure(sale, "buyer", deal.bob, NEXT).state == "paid"
+    ship(sale, now=NEXT)
+    sale = unsure(sale, "buyer", deal.bob, NEXT + DAY)
+    assert (sale.state, sale.received_at, [each["code"] for each in sale.differences]) == (
+        "inspecting", NEXT + DAY, ["not_measured"],
+    )  # fmt: skip
+    assert not Dispute.objects.exists() and balances(deal.alice) == {}
+    assert measure_for(sale, now=NEXT + 2 * DAY).state == "released"
+
+
+def test_a_lab_and_a_return_that_are_not_measured_in_full_wait(deal, sale, operator):
+    ship(sale, now=NEXT)
+    receive(sale, now=NEXT + DAY)
+    dispute_sale(firm=deal.bob, public_id=sale.public_id, text="noisy", actor="t", now=NEXT + DAY)
+    rule(operator=operator, public_id=sale.public_id, ruling="return", now=NEXT + 2 * DAY)
+    ship(sale, now=NEXT + 3 * DAY, firm=deal.bob)
+    sale = unsure(sale, "seller", deal.alice, NEXT + 4 * DAY)
+    assert (sale.state, sale.came_back_at) == ("returning", NEXT + 4 * DAY)
+    assert measure_for(sale, now=NEXT + 5 * DAY, role="seller").state == "refunded"
+    lab = make_firm("Lab")
+    make_lab(lab)
+    (other,) = buy(deal.bob, list_for_sale(deal.host.cards[1:2], now=NOON), now=NOON, route="lab")
+    ship(other, now=NEXT)
+    other = unsure(other, "lab", lab, NEXT + DAY)
+    assert (other.state, other.lab_received_at, other.lab_passed_at) == ("shipped", NEXT + DAY, None)
+    assert measure_for(other, now=NEXT + DAY, role="lab", firm=lab).lab_passed_at
+
+
+def test_who_measures_every_card_of_his_host_for_a_sale_accuses_nobody(deal, sale):
+    ship(sale, now=NEXT)
+    measure(sale.card, now=NEXT + DAY, role="buyer", firm=deal.bob, subject=sale.public_id, node=sale.card.node)
+    assert measure_for(sale, now=NEXT + DAY, card=Host(deal.bob, NOON, count=1).cards[0]).state == "released"
 
 
 def test_a_swapped_card_goes_back_is_measured_by_the_seller_and_the_buyer_is_refunded(deal, sale, operator):
