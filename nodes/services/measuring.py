@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from nodes.agent.passport import ROLES, ChallengeRequest
-from nodes.models import Card, Claim, ConflictEvidence, IdentityConflict, Node, Passport
+from nodes.models import Card, CardTransfer, Claim, ConflictEvidence, IdentityConflict, Node, Passport
 from nodes.states import ClaimKind, NodeState
 
 LAB = "lab"
@@ -34,6 +34,15 @@ def check_place(card: Card | None, node: Node) -> Card:
     if node.state == NodeState.QUARANTINED:
         raise Conflict("this node is in quarantine: an operator must release it first", code="node_quarantined")
     return card
+
+
+def check_subject(card: Card, node: Node, subject: str) -> None:
+    """Raises Conflict where the card that was sent here for this sale is in the host too, and another is measured."""
+    sent = (
+        CardTransfer.objects.filter(holder=subject, to_firm=node.firm_id, ended_at=None).select_related("card").first()
+    )
+    if sent and sent.card_id != card.pk and sent.card.node_id == node.pk and sent.card.uuid in _reported(node):
+        raise Conflict(f"{subject} is about {sent.card.uuid} of this host: measure that one", code="another_card")
 
 
 def check_free(card: Card, since: datetime, until: datetime) -> None:

@@ -52,6 +52,7 @@ from nodes.services.measuring import (
     check_pace_of_passports,
     check_place,
     check_request,
+    check_subject,
 )
 from nodes.services.passport_history import instant, lease_history
 
@@ -78,13 +79,14 @@ class Verdict:
 def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> SignedChallenge:
     """What the node must answer; nothing is stored, because the market knows its own signature again.
 
-    Raises NotFound for a card that is not this node's, NotAllowed `not_a_lab`, Conflict `card_leased` or
-    `node_quarantined`, TooMany for a card that was measured too often.
+    Raises NotFound for a card that is not this node's, NotAllowed `not_a_lab`, Conflict `card_leased`, `another_card`
+    or `node_quarantined`, TooMany for a card that was measured too often.
     """
     check_request(node, request)
     card = card_named(request.uuid)
     if card is None or _conflict(card, node) is None:
         card = check_place(card, node)
+        check_subject(card, node, request.subject)
         check_free(card, now, now)
         check_pace_of_passports(card, now)
     last = Passport.objects.filter(card=card).order_by("-seq").first()

@@ -91,5 +91,29 @@ def test_one_card_that_can_not_be_measured_stops_no_other(host, firm, live_serve
     said = capsys.readouterr()
     assert "is at work" in said.err and f"{second['uuid']}: pas_" in said.out
     assert Passport.objects.get().card.uuid == second["uuid"]
-    assert host("measure", "--quick", "--sale", "x" * 40, others=[second]) == 1
-    assert capsys.readouterr().err.count("the server answered 400") == 2
+    assert host("measure", "--quick", "--role", "lab", others=[second]) == 1
+    assert capsys.readouterr().err.count("the server answered 403") == 2
+
+
+OTHER = "GPU-00000000-0000-4000-8000-000000000002"
+
+
+def test_who_measures_for_a_sale_names_the_card(host, capsys):
+    """Another card of his host would be taken for what came in the box."""
+    assert host("measure", "--quick", "--role", "buyer", "--sale", "sale_1", others=[{"uuid": OTHER}]) == 1
+    assert f"say with --card which of these the sale is about: {Card.objects.get().uuid}, {OTHER}" in (
+        capsys.readouterr().err
+    )
+    assert not Passport.objects.exists()
+    assert (
+        host("measure", "--quick", "--sale", "sale_1", "--card", Card.objects.get().uuid, others=[{"uuid": OTHER}]) == 0
+    )
+
+
+def test_a_broken_card_stops_no_other(host, capsys):
+    assert host("measure", "--quick", others=[{"uuid": OTHER, "lost": 2}]) == 1
+    assert Passport.objects.get().function_grade == "F1"
+    assert "does not answer" in capsys.readouterr().err
+    assert host("measure", "--quick", "--card", Card.objects.get().uuid, others=[{"uuid": OTHER, "lost": 2}]) == 0
+    assert host("measure", "--quick", lost=2) == 1
+    assert "no card that answers" in capsys.readouterr().err

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pynvml
 
-from nodes.agent.client import Refused
+from nodes.agent.client import Backoff, Refused, Unreachable
 from nodes.agent.config import Config
 from nodes.agent.link import Link
 from nodes.agent.measure.cuda import Cuda, CudaError
-from nodes.agent.measure.document import Bench, cards_of_host, measure
+from nodes.agent.measure.document import Bench, cards_of_host, found_card, measure
 from nodes.agent.nvml_calls import Signal, attempt
 from nodes.agent.passport import ChallengeRequest, PassportReply
 from nodes.agent.processes import pids_on
+from nodes.agent.protocol import ProtocolError
 from nodes.agent.service import route_of
 from nodes.agent.state import StateDir, StateError
+
+SENDINGS = 8  # with the pauses between them a few minutes; the market waits for half an hour
 
 
 def run(config: Config, options: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -31,14 +35,28 @@ def run(config: Config, options: argparse.Namespace, say: Callable[[str], None])
     try:
         bench = _bench(config, state, enrolment.node, is_quick=options.quick, say=say)
         pynvml.nvmlInit()
-        wanted = [options.card] if options.card else cards_of_host()
-        measured = [_is_measured(bench, link, uuid, options, say) for uuid in wanted]
+        measured = [_is_measured(bench, link, uuid, options, say) for uuid in _wanted(options)]
+        has_broken = not options.card and len(cards_of_host()) < pynvml.nvmlDeviceGetCount()
     except pynvml.NVMLError as error:
         raise StateError(f"the driver does not answer: {error}") from error
     finally:
         attempt(Signal("nvmlShutdown"))
         link.close()
-    return 0 if all(measured) else 1
+    if has_broken:
+        _complain("a card of this host does not answer: see `fallow-agent status`")
+    return 0 if measured and all(measured) and not has_broken else 1
+
+
+def _wanted(options: argparse.Namespace) -> list[str]:
+    """A sale is about one card: what another one of this host is would be taken for what came in the box."""
+    if options.card:
+        return [options.card]
+    known = list(cards_of_host())
+    if options.sale and len(known) > 1:
+        raise StateError(f"say with --card which of these the sale is about: {', '.join(known)}")
+    if not known:
+        _complain("this host has no card that answers")
+    return known
 
 
 def _is_measured(bench: Bench, link: Link, uuid: str, options: argparse.Namespace, say: Callable[[str], None]) -> bool:
@@ -46,11 +64,28 @@ def _is_measured(bench: Bench, link: Link, uuid: str, options: argparse.Namespac
         _check_free(uuid)
         say(f"{uuid}: measuring as {options.role}")
         challenge = link.ask_challenge(ChallengeRequest(uuid, options.role, options.sale))
-        _tell(uuid, link.send_passport(measure(bench, uuid, challenge)), say)
-    except (StateError, Refused) as error:
-        print(f"fallow-agent: {uuid}: {error}", file=sys.stderr)  # noqa: T201
-        return False
-    return True
+        post = measure(bench, uuid, challenge)
+        _tell(uuid, patiently(lambda: link.send_passport(post)), say)
+    except (StateError, Refused, Unreachable, ProtocolError, pynvml.NVMLError) as error:
+        _complain(f"{uuid}: {error}")
+    else:
+        return True
+    return False
+
+
+def patiently(send: Callable[[], PassportReply], *, wait: Callable[[float], None] = time.sleep) -> PassportReply:
+    """Hand it in; what took a third of an hour to measure is not thrown away because the line was down for a minute."""
+    backoff = Backoff()
+    for _ in range(SENDINGS - 1):
+        try:
+            return send()
+        except Unreachable:
+            wait(backoff.failed())
+    return send()
+
+
+def _complain(what: str) -> None:
+    print(f"fallow-agent: {what}", file=sys.stderr)  # noqa: T201
 
 
 def _tell(uuid: str, reply: PassportReply, say: Callable[[str], None]) -> None:
@@ -66,10 +101,8 @@ def _check_free(uuid: str) -> None:
 
     Looked at before each card: the tests of the one before take a third of an hour.
     """
-    known = cards_of_host()
-    if uuid not in known:
-        raise StateError(f"this host has no card {uuid}")
-    if pids_on(pynvml.nvmlDeviceGetHandleByIndex(known.index(uuid))):
+    _, handle = found_card(uuid)
+    if pids_on(handle):
         raise StateError("it is at work: measure it when nothing runs on it")
 
 

@@ -22,6 +22,7 @@ from nodes.agent.measure.views import driver_view, host_facts, nvml_view, pci_vi
 from nodes.agent.nvml_calls import Signal, attempt, text
 from nodes.agent.passport import BODY_PREFIX, SCHEMA, Challenge, PassportPost, SignedChallenge, canonical
 from nodes.agent.protocol import decode
+from nodes.agent.state import StateError
 from nodes.agent.version import VERSION
 
 
@@ -40,7 +41,7 @@ class Bench:
 
 
 def measure(bench: Bench, uuid: str, signed: SignedChallenge) -> PassportPost:
-    """Measure the card and answer the challenge; raises NVMLError when NVML does not know the card."""
+    """Measure the card and answer the challenge; raises StateError or NVMLError when NVML does not have it."""
     challenge = decode(Challenge, signed.payload)
     body = canonical(body_of(bench, uuid, challenge)).decode()
     signature = base64.b64encode(bench.key.sign(BODY_PREFIX + body.encode()).signature).decode()
@@ -49,7 +50,7 @@ def measure(bench: Bench, uuid: str, signed: SignedChallenge) -> PassportPost:
 
 def body_of(bench: Bench, uuid: str, challenge: Challenge) -> dict[str, Any]:
     """The body that answers a challenge: views, counters and timed tests."""
-    index, handle = _found(uuid)
+    index, handle = found_card(uuid)
     nvml = nvml_view(index, handle, uuid)
     bus, probe = nvml["pci_bus_id"], Probe(handle)
     pci = pci_view(bench.root, bus)
@@ -76,16 +77,22 @@ def body_of(bench: Bench, uuid: str, challenge: Challenge) -> dict[str, Any]:
     }
 
 
-def cards_of_host() -> list[str]:
-    """The UUIDs that NVML has, in its order; call it with NVML initialised."""
-    return [
-        pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index))
-        for index in range(pynvml.nvmlDeviceGetCount())
-    ]
+def cards_of_host() -> dict[str, int]:
+    """UUID → NVML's index of every card that says its name; call it with NVML initialised. A broken one is left out."""
+    found = {}
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = attempt(Signal("nvmlDeviceGetHandleByIndex", index))
+        uuid = None if handle is None else attempt(Signal("nvmlDeviceGetUUID", handle))
+        if uuid is not None:
+            found[uuid] = index
+    return found
 
 
-def _found(uuid: str) -> tuple[int, object]:
-    index = cards_of_host().index(uuid)
+def found_card(uuid: str) -> tuple[int, object]:
+    """NVML's index and handle of a card; StateError when it is not there."""
+    index = cards_of_host().get(uuid)
+    if index is None:
+        raise StateError(f"this host has no card {uuid}")
     return index, pynvml.nvmlDeviceGetHandleByIndex(index)
 
 

@@ -31,7 +31,7 @@ def cuda():
 @pytest.fixture
 def uuid():
     pynvml.nvmlInit()
-    yield cards_of_host()[0]
+    yield next(iter(cards_of_host()))
     pynvml.nvmlShutdown()
 
 

@@ -10,7 +10,9 @@ import pytest
 from nacl.signing import SigningKey
 
 from nodes.agent import simulator
+from nodes.agent.client import Unreachable
 from nodes.agent.fleet import Fleet, ScriptedProcess, write_fleet
+from nodes.agent.measure.command import SENDINGS, patiently
 from nodes.agent.measure.cuda import CudaError
 from nodes.agent.measure.document import Bench, body_of
 from nodes.agent.measure.driver_api import RealCard
@@ -174,3 +176,27 @@ def test_the_end_of_a_long_log_is_enough(tmp_path):
     log.parent.mkdir(parents=True)
     log.write_text("x" * 3_000_000 + "\n" + logged(119))
     assert kernel_xids(tmp_path, BUS) == [119]
+
+
+class Line:
+    """A link that is down for so many tries."""
+
+    def __init__(self, failures):
+        self.failures, self.waited = failures, []
+
+    def send(self):
+        if len(self.waited) < self.failures:
+            raise Unreachable("no route")
+        return "taken"
+
+    def wait(self, seconds):
+        self.waited.append(seconds)
+
+
+def test_what_was_measured_waits_for_the_line_but_not_for_ever():
+    line = Line(failures=SENDINGS - 1)
+    assert patiently(line.send, wait=line.wait) == "taken"
+    assert len(line.waited) == SENDINGS - 1 and sum(line.waited) < 600
+    line = Line(failures=SENDINGS)
+    with pytest.raises(Unreachable):
+        patiently(line.send, wait=line.wait)

@@ -15,6 +15,7 @@ from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from marketplace.events.models import Event
 from nodes.agent.gpu import unread_sample
+from nodes.agent.passport import ChallengeRequest
 from nodes.agent.protocol import Health
 from nodes.models import Card, CardState, CardTransfer, Claim, IdentityChange, IdentityConflict, Node, Passport
 from nodes.passports.identity import KEPT, identity_changes, is_blocking, remembered
@@ -24,7 +25,7 @@ from nodes.services.conflicts import resolve_identity_conflict
 from nodes.services.identity import accept_identity_change
 from nodes.services.inventory import record_inventory, settle_arrivals
 from nodes.services.measuring import PASSPORTS_PER_DAY
-from nodes.services.passports import record_passport, take_answer
+from nodes.services.passports import issue_challenge, record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
 from nodes.states import ClaimKind, NodeState
 from tests.factories import NOON, make_firm
@@ -191,6 +192,21 @@ def test_a_sold_card_is_its_buyers_as_soon_as_the_sellers_host_lets_go(node, end
     assert (card.node, card.firm, buyers.state) == (buyers, buyers.firm, NodeState.ONLINE)
     assert IdentityConflict.objects.get().ruling == "arrived"
     assert CardTransfer.objects.get().arrived_at == now
+
+
+def test_for_a_sale_no_other_card_is_measured_while_the_one_that_was_sold_is_there(node):
+    buyers, _ = make_node()
+    own, came = card_identity(), card_identity(UUID, **SEEN)
+    sold_to(buyers.firm)
+    say(buyers, own)
+    ask = ChallengeRequest(own.uuid, "buyer", "sale_1")
+    assert issue_challenge(node=buyers, request=ask, now=NOON)  # what came may be another card
+    say(node, card_identity())
+    say(buyers, own, came)
+    with pytest.raises(Conflict, match=UUID):
+        issue_challenge(node=buyers, request=ask, now=NOON)
+    for subject, uuid in (("sale_1", UUID), ("sale_2", own.uuid), ("", own.uuid)):
+        assert issue_challenge(node=buyers, request=ChallengeRequest(uuid, "buyer", subject), now=LATER)
 
 
 def test_a_receiver_whose_host_is_gone_gets_nothing(node):
