@@ -19,7 +19,7 @@ from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, in
 from nodes.models import Card, CardOrder, CardState, IdentityConflict, Node
 from nodes.selectors import arrivals_held_up
 from nodes.services.identity import note_identity
-from nodes.services.transfers import arrives, is_awaited, may_move
+from nodes.services.transfers import arrives, may_have_been_sent, may_move
 from nodes.states import Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -167,12 +167,13 @@ def _move_away(card: Card, newcomer: Node, now: datetime) -> None:
 def _raise_alarm(card: Card, newcomer: Node, now: datetime) -> None:
     """The node with the history keeps the card and goes on trading; an operator decides about the newcomer.
 
-    Whom the card was sent to is not in doubt himself: his node goes on, and gets the card when its old one lets go.
+    Whom a card was sent to is not in doubt himself: his node goes on, and gets the card when its old one lets go. Where
+    the sender took a wrong one of his, a dispute is about that.
     """
     _, is_new = IdentityConflict.objects.get_or_create(
         card=card, newcomer=newcomer, resolved_at=None, defaults={"seen_at": now}
     )
-    if newcomer.state != NodeState.QUARANTINED and not is_awaited(card, newcomer):
+    if newcomer.state != NodeState.QUARANTINED and not may_have_been_sent(card, newcomer):
         transition(
             newcomer,
             NodeState.QUARANTINED,

@@ -30,9 +30,10 @@ def end_transfer(*, card: Card, holder: str, now: datetime) -> None:
     CardTransfer.objects.filter(card=card, holder=holder, ended_at=None).update(ended_at=now)
 
 
-def is_awaited(card: Card, newcomer: Node) -> bool:
-    """Whether the card was sent to this node's firm."""
-    return CardTransfer.objects.filter(card=card, to_firm=newcomer.firm_id, ended_at=None).exists()
+def may_have_been_sent(card: Card, newcomer: Node) -> bool:
+    """Whether the firm that has the card sent one to this node's firm: this one, or another and took the wrong one."""
+    sent = CardTransfer.objects.filter(to_firm=newcomer.firm_id, ended_at=None)
+    return sent.filter(card__firm=card.firm_id).exists()
 
 
 def arrives(card: Card, newcomer: Node, now: datetime) -> bool:

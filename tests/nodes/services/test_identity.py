@@ -194,6 +194,23 @@ def test_a_sold_card_is_its_buyers_as_soon_as_the_sellers_host_lets_go(node, end
     assert CardTransfer.objects.get().arrived_at == now
 
 
+def test_who_was_sent_a_wrong_card_is_not_in_doubt(node):
+    """A seller of many like cards takes another one out of his host than the one that was sold."""
+    buyers, _ = make_node()
+    wrong = card_identity()
+    say(node, card_identity(UUID, **SEEN), wrong)
+    card = Card.objects.get(uuid=UUID)
+    Claim.objects.create(card=card, period=DateTimeTZRange(NOON, None), kind=ClaimKind.SALE, holder="sale_1")
+    expect_card(card=card, to_firm=buyers.firm, holder="sale_1", now=NOON)
+    say(node, card_identity(UUID, **SEEN))
+    say(buyers, wrong)
+    assert (IdentityConflict.objects.get().card.uuid, buyers.state) == (wrong.uuid, NodeState.ONLINE)
+    assert settle_arrivals(now=NOON) == 0 and Card.objects.get(uuid=wrong.uuid).firm == node.firm
+    strangers, _ = make_node()
+    say(strangers, wrong)
+    assert strangers.state == NodeState.QUARANTINED
+
+
 def test_for_a_sale_no_other_card_is_measured_while_the_one_that_was_sold_is_there(node):
     buyers, _ = make_node()
     own, came = card_identity(), card_identity(UUID, **SEEN)
