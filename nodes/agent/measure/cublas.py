@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
+from collections.abc import Iterable, Iterator
 from ctypes import byref, c_int, c_uint16, c_uint64, c_void_p
 from pathlib import Path
+from typing import Any
 
 from nodes.agent.measure.cuda import CudaError
 from nodes.agent.passport import line_of
@@ -30,13 +33,11 @@ class CuBlas:
     """The library with a handle for the current context; raises CudaError when there is none."""
 
     def __init__(self) -> None:
-        self._library = _loaded()
+        self._library, self._handle = opened(_libraries())
         self._library.cublasGemmEx.argtypes = [
             c_void_p, c_int, c_int, c_int, c_int, c_int, c_void_p, c_uint64, c_int, c_int, c_uint64, c_int, c_int,
             c_void_p, c_uint64, c_int, c_int, c_int, c_int,
         ]  # fmt: skip
-        self._handle = c_void_p()
-        self._check("cublasCreate_v2", self._library.cublasCreate_v2(byref(self._handle)))
 
     def multiply(self, a: int, b: int, product: int, side: int) -> None:
         """Enqueue product = A × B, A by rows and B by columns as `line_of` makes them, the product by columns."""
@@ -54,16 +55,25 @@ class CuBlas:
             raise CudaError(f"{name} failed with {code}")
 
 
-def _loaded() -> ctypes.CDLL:
+def opened(libraries: Iterable[Any]) -> tuple[Any, c_void_p]:
+    """The first that works, with its handle: a host may have one that is too new for its driver; or CudaError."""
+    why = "no cuBLAS on this host: pip install 'fallow-agent[measure]'"
+    for library in libraries:
+        handle = c_void_p()
+        code = library.cublasCreate_v2(byref(handle))
+        if not code:
+            return library, handle
+        why = f"cublasCreate_v2 failed with {code}"
+    raise CudaError(why)
+
+
+def _libraries() -> Iterator[ctypes.CDLL]:
     for name in NAMES:
         for folder in (*wheel_folders(), None):
-            try:
+            with contextlib.suppress(OSError):
                 if folder is not None:  # the wheel's own libraries find each other only once they are loaded
                     ctypes.CDLL(str(folder / name.replace("cublas", "cublasLt")), mode=ctypes.RTLD_GLOBAL)
-                return ctypes.CDLL(str(folder / name) if folder is not None else name)
-            except OSError:
-                continue
-    raise CudaError("no cuBLAS on this host: pip install 'fallow-agent[measure]'")
+                yield ctypes.CDLL(str(folder / name) if folder is not None else name)
 
 
 def wheel_folders() -> list[Path]:

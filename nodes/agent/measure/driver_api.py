@@ -139,10 +139,8 @@ class RealCard:
             halves = half_matrix(nonce, matrix, SIDE)
             self._cuda("cuMemcpyHtoD_v2", address, (ctypes.c_char * size).from_buffer(halves), size)
         self._multiplied(blas, 1)  # the first one loads the library's kernels
-        once = self._multiplied(blas, 3) / 3
-        repeats = max(10, int(PRODUCT_SECONDS / once))
-        self._batch = max(1, int(BATCH_SECONDS / once))
-        seconds = self._multiplied(blas, repeats, during)
+        self._batch = max(1, int(BATCH_SECONDS / (self._multiplied(blas, 3) / 3)))
+        repeats, seconds = self._timed_products(blas, during)
         result = ctypes.create_string_buffer(size)
         self._cuda("cuMemcpyDtoH_v2", result, c, size)
         digest = hashlib.sha256(result.raw).hexdigest()
@@ -281,6 +279,17 @@ class RealCard:
             return watch.seconds()
         finally:
             watch.close()
+
+    def _timed_products(self, blas: CuBlas, during: During) -> tuple[int, float]:
+        """How many in how many seconds, in batches, so that the card is looked at all along.
+
+        The clock of a card that is cold rises, and that of one whose power is capped moves up and down.
+        """
+        repeats, seconds = 0, 0.0
+        while seconds < PRODUCT_SECONDS:
+            seconds += self._multiplied(blas, self._batch, during)
+            repeats += self._batch
+        return repeats, seconds
 
     def _write_until(self, until: float) -> None:
         """Without cuBLAS the memory is kept busy, which heats it and little else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from typing import Any
 
@@ -10,6 +11,7 @@ from nodes.agent.measure.cuda import CudaError
 
 # Argument types by name; the suffixes are those that cuda.h maps the plain names to.
 CALLS: dict[str, list[Any]] = {
+    "cuGetErrorName": [c_int, c_void_p],
     "cuInit": [c_uint],
     "cuDeviceGetCount": [c_void_p],
     "cuDeviceGet": [c_void_p, c_int],
@@ -48,6 +50,7 @@ class LibCuda:
     """The driver's library; raises CudaError when it is not there or sees no device."""
 
     def __init__(self) -> None:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # an owner's shell may hide cards from his own programs
         try:
             self._library = ctypes.CDLL("libcuda.so.1")
             for name, types in CALLS.items():
@@ -60,11 +63,17 @@ class LibCuda:
     def __call__(self, name: str, *arguments: Any) -> None:
         """Make a call; raises CudaError with its name and code."""
         if code := self.tried(name, *arguments):
-            raise CudaError(f"{name} failed with {code}")
+            raise CudaError(f"{name} failed with {code}{self._meaning(code)}")
 
     def tried(self, name: str, *arguments: Any) -> int:
         """The code of a call; 0 is well."""
         return int(getattr(self._library, name)(*arguments))
+
+    def _meaning(self, code: int) -> str:
+        """` CUDA_ERROR_…`, which a search finds: a missing PTX compiler, a fabric that is not up, a card in use."""
+        name = c_char_p()
+        failed = self.tried("cuGetErrorName", code, byref(name))
+        return f" {name.value.decode(errors='replace')}" if not failed and name.value else ""
 
     def handle(self, name: str, *arguments: Any) -> c_void_p:
         """A call whose first argument is where the handle goes."""

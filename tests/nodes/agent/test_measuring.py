@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import os
 
@@ -13,6 +15,7 @@ from nodes.agent import simulator
 from nodes.agent.client import Unreachable
 from nodes.agent.fleet import Fleet, ScriptedProcess, write_fleet
 from nodes.agent.measure.command import SENDINGS, patiently
+from nodes.agent.measure.cublas import opened
 from nodes.agent.measure.cuda import CudaError
 from nodes.agent.measure.document import Bench, body_of
 from nodes.agent.measure.driver_api import RealCard
@@ -147,7 +150,68 @@ def test_a_context_that_was_never_there_is_not_given_back():
     driver = FailingDriver("cuDevicePrimaryCtxRetain")
     with pytest.raises(CudaError):
         RealCard(driver, 0, "GPU-x")
-    assert driver.called == ["cuDevicePrimaryCtxRetain"]
+    assert "cuDevicePrimaryCtxRelease_v2" not in driver.called
+
+
+class NamingDriver(LibCuda):
+    """A libcuda that knows its errors' names."""
+
+    def __init__(self):
+        self.name = ctypes.create_string_buffer(b"CUDA_ERROR_SYSTEM_NOT_READY")
+
+    def tried(self, name, *arguments):
+        if name != "cuGetErrorName":
+            return 802
+        ctypes.cast(arguments[1], ctypes.POINTER(ctypes.c_char_p))[0] = ctypes.addressof(self.name)
+        return 0
+
+
+def test_a_failed_call_is_told_with_the_name_of_its_error():
+    with pytest.raises(CudaError, match="cuInit failed with 802 CUDA_ERROR_SYSTEM_NOT_READY"):
+        NamingDriver()("cuInit", 0)
+    with pytest.raises(CudaError, match=r"cuInit failed with 999$"):
+        FailingDriver("cuInit")("cuInit", 0)
+
+
+def test_cards_that_an_owners_shell_hides_are_measured(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with contextlib.suppress(CudaError):
+        LibCuda()
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+class Library:
+    """A cuBLAS that works with this driver, or does not."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def cublasCreate_v2(self, handle):
+        return self.code
+
+
+def test_a_library_that_is_too_new_for_the_driver_leaves_the_next_one():
+    too_new, works = Library(1), Library(0)
+    assert opened([too_new, works])[0] is works
+    with pytest.raises(CudaError, match="cublasCreate_v2 failed with 1"):
+        opened([too_new])
+    with pytest.raises(CudaError, match="pip install"):
+        opened([])
+
+
+def test_the_clock_of_a_product_is_the_one_it_mostly_ran_at(library, tmp_path):
+    """A card whose power is capped clocks up and down; what it was at its best is not what it computed at."""
+
+    class Capped(ScriptedDevice):
+        def product(self, nonce, during):
+            for clock in (2700, 2100, 2000, 2100, 2100):
+                write_fleet(tmp_path / "fleet.json", Fleet(cards=[dataclasses.replace(CARD, sm_clock=clock)]))
+                pynvml.nvmlDeviceGetCount()
+                during()
+            return {"gflops": 1}
+
+    time = Time()
+    assert suite_of(Capped(time), time).run()["gemm"]["sm_clock_mhz"] == 2100
 
 
 def logged(xid, bus=BUS):
