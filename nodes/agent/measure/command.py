@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pynvml
+from nacl.signing import SigningKey
 
 from nodes.agent.client import Backoff, Refused, Unreachable
 from nodes.agent.config import Config
@@ -33,7 +34,8 @@ def run(config: Config, options: argparse.Namespace, say: Callable[[str], None])
         raise StateError("this host is not enrolled")
     link = Link(enrolment, state.key(), route_of(config), server_url=config.server_url)
     try:
-        bench = _bench(config, state, enrolment.node, is_quick=options.quick, say=say)
+        key, is_quick = state.key(), bool(options.quick)
+        bench = open_bench(config.simulator, state.folder, enrolment.node, key, is_quick=is_quick, say=say)
         pynvml.nvmlInit()
         measured = [_is_measured(bench, link, uuid, options, say) for uuid in _wanted(options)]
         has_broken = not options.card and len(cards_of_host()) < pynvml.nvmlDeviceGetCount()
@@ -61,7 +63,7 @@ def _wanted(options: argparse.Namespace) -> list[str]:
 
 def _is_measured(bench: Bench, link: Link, uuid: str, options: argparse.Namespace, say: Callable[[str], None]) -> bool:
     try:
-        _check_free(uuid)
+        check_free(uuid)
         say(f"{uuid}: measuring as {options.role}")
         challenge = link.ask_challenge(ChallengeRequest(uuid, options.role, options.sale))
         post = measure(bench, uuid, challenge)
@@ -96,7 +98,7 @@ def _tell(uuid: str, reply: PassportReply, say: Callable[[str], None]) -> None:
         say(f"  {reply.url}")
 
 
-def _check_free(uuid: str) -> None:
+def check_free(uuid: str) -> None:
     """A card that somebody works on is left alone: the tests would take its memory and its clocks.
 
     Looked at before each card: the tests of the one before take a third of an hour.
@@ -106,11 +108,14 @@ def _check_free(uuid: str) -> None:
         raise StateError("it is at work: measure it when nothing runs on it")
 
 
-def _bench(config: Config, state: StateDir, node: str, *, is_quick: bool, say: Callable[[str], None]) -> Bench:
-    if config.simulator is not None:
-        return _simulated_bench(config.simulator, state, node, is_quick=is_quick, say=say)
+def open_bench(
+    simulator: Path | None, folder: Path, node: str, key: SigningKey, *, is_quick: bool, say: Callable[[str], None]
+) -> Bench:
+    """This host with whatever CUDA it has, or a scripted one whose files are written to `folder`."""
+    if simulator is not None:
+        return _simulated_bench(simulator, folder / "simulated-host", node, key, is_quick=is_quick, say=say)
     cuda, why_not = _real_cuda()
-    return Bench(Path("/"), node, state.key(), cuda, why_not, is_quick=is_quick, say=say)
+    return Bench(Path("/"), node, key, cuda, why_not, is_quick=is_quick, say=say)
 
 
 def _real_cuda() -> tuple[Cuda | None, str]:
@@ -122,12 +127,13 @@ def _real_cuda() -> tuple[Cuda | None, str]:
         return None, str(error)
 
 
-def _simulated_bench(path: Path, state: StateDir, node: str, *, is_quick: bool, say: Callable[[str], None]) -> Bench:
+def _simulated_bench(
+    path: Path, root: Path, node: str, key: SigningKey, *, is_quick: bool, say: Callable[[str], None]
+) -> Bench:
     from nodes.agent import simulator  # noqa: PLC0415 - a host with cards has no use for it
     from nodes.agent.measure.simulated import SimulatedCuda, write_host  # noqa: PLC0415
 
     library = simulator.install(path)
-    root = state.folder / "simulated-host"
     write_host(root, library.fleet.cards, library.fleet.driver)
     cuda = SimulatedCuda(lambda: library.fleet.cards, is_quick=is_quick)
-    return Bench(root, node, state.key(), cuda, is_simulated=True, is_quick=is_quick, say=say)
+    return Bench(root, node, key, cuda, is_simulated=True, is_quick=is_quick, say=say)
