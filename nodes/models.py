@@ -239,7 +239,7 @@ class IdentityConflict(models.Model):
     newcomer = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="conflicts")
     seen_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
-    ruling = models.CharField(max_length=12, blank=True)  # keep or move
+    ruling = models.CharField(max_length=12, blank=True)  # keep, move or arrived
 
     class Meta:
         constraints = [

@@ -26,6 +26,10 @@ NODE_TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 
 
+# How an identity conflict ends: an operator rules, or the sender's host lets go of what was sent to the newcomer.
+KEEP, MOVE, ARRIVED = "keep", "move", "arrived"
+
+
 class Availability(models.TextChoices):
     """What a card is doing; only `idle` may be offered for a start now. `nodes/availability.py` decides."""
 

@@ -12,9 +12,7 @@ from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.models import Card, CardState, CardTransfer, Claim, IdentityConflict, Node
-from nodes.states import Availability, NodeState
-
-KEEP, MOVE = "keep", "move"
+from nodes.states import KEEP, MOVE, Availability, NodeState
 
 
 @transaction.atomic
@@ -26,10 +24,10 @@ def resolve_identity_conflict(*, conflict: IdentityConflict, ruling: str, operat
     _check_operator(operator)
     if ruling not in {KEEP, MOVE}:
         raise Invalid(f"a ruling is {KEEP} or {MOVE}", code="bad_ruling")
-    conflict = IdentityConflict.objects.select_for_update().select_related("newcomer").get(pk=conflict.pk)
+    card = Card.objects.select_for_update().get(pk=conflict.card_id)  # first, as whoever measures or moves it does
+    conflict = IdentityConflict.objects.select_for_update(of=("self",)).select_related("newcomer").get(pk=conflict.pk)
     if conflict.resolved_at is not None:
         raise Conflict("this conflict is resolved", code="already_resolved")
-    card = Card.objects.select_for_update().get(pk=conflict.card_id)
     former_firm_id = card.firm_id
     if ruling == MOVE:
         _move(card, conflict.newcomer, now)

@@ -20,7 +20,7 @@ from nodes.models import Card, CardOrder, CardState, IdentityConflict, Node
 from nodes.selectors import arrivals_held_up
 from nodes.services.identity import note_identity
 from nodes.services.transfers import arrives, may_have_been_sent, may_move
-from nodes.states import Availability, NodeState
+from nodes.states import ARRIVED, Availability, NodeState
 
 UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 GPU_UUID = re.compile(r"gpu-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -38,7 +38,6 @@ CARD_MOST = {
     "pcie_width_max": 1024,
 }
 NOT_REPORTED = 2**15 - 1
-ARRIVED = "arrived"  # a conflict's end that needs no operator
 RUNTIMES = frozenset({"docker", "podman", "process", "none"})
 
 
@@ -94,16 +93,19 @@ def settle_arrivals(*, now: datetime, limit: int = 200) -> int:
 
 @transaction.atomic
 def _settle(conflict_id: int, now: datetime) -> bool:
-    conflict = IdentityConflict.objects.select_related("newcomer__firm", "card").get(pk=conflict_id)
-    newcomer, uuid = conflict.newcomer, conflict.card.uuid
-    if uuid not in (uuids := uuids_in_order(newcomer)):
+    card = Card.objects.select_for_update(of=("self",), no_key=True).get(conflicts=conflict_id)
+    conflict = IdentityConflict.objects.select_related("newcomer__firm").get(pk=conflict_id)
+    newcomer, uuids = conflict.newcomer, uuids_in_order(conflict.newcomer)
+    if conflict.resolved_at is not None or card.uuid not in uuids:
         return False
-    place = uuids.index(uuid)
+    place = uuids.index(card.uuid)
     _take_card(newcomer, CardIdentity(**newcomer.inventory["cards"][place]), place, now)
-    if not newcomer.cards.filter(uuid=uuid).exists():
+    card.refresh_from_db(fields=["node"])
+    if card.node_id != newcomer.pk:
         return False
-    settled = IdentityConflict.objects.filter(pk=conflict_id, resolved_at=None)
-    return bool(settled.update(resolved_at=now, ruling=ARRIVED))
+    conflict.resolved_at, conflict.ruling = now, ARRIVED
+    conflict.save(update_fields=["resolved_at", "ruling"])
+    return True
 
 
 def uuids_in_order(node: Node) -> list[str]:

@@ -11,7 +11,7 @@ from django.db import connection
 
 from nodes.agent.protocol import CARD_FIELDS, Health
 from nodes.models import Card, CardOrder, Claim, IdentityConflict, Passport
-from nodes.states import ClaimKind
+from nodes.states import ARRIVED, MOVE, ClaimKind
 
 WIDTH = len(CARD_FIELDS)
 FLAGS = {
@@ -89,7 +89,7 @@ def _seen(card: Card, since: datetime, now: datetime) -> dict[str, Any]:
 
 def _stretches(card: Card, since: datetime, now: datetime) -> list[tuple[int, int, datetime, datetime]]:
     """Where the card stood in whose reports, from when to when; not on a node that is disputed to have it."""
-    disputed = IdentityConflict.objects.filter(card=card).exclude(ruling="move").values("newcomer")
+    disputed = IdentityConflict.objects.filter(card=card).exclude(ruling__in=[MOVE, ARRIVED]).values("newcomer")
     nodes = CardOrder.objects.filter(uuids__contains=[card.uuid]).exclude(node__in=disputed).values("node")
     orders = CardOrder.objects.filter(node__in=nodes).order_by("node_id", "since_at", "pk")
     rows = list(orders.values_list("node_id", "since_at", "uuids"))

@@ -24,8 +24,9 @@ from nodes.selectors import (
     open_identity_changes,
     quarantined_nodes,
 )
-from nodes.services.conflicts import KEEP, MOVE, release_quarantine, resolve_identity_conflict
+from nodes.services.conflicts import release_quarantine, resolve_identity_conflict
 from nodes.services.identity import accept_identity_change
+from nodes.states import KEEP, MOVE
 
 ACCEPT, RELEASE = "accept", "release"
 

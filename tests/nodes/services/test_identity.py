@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection, connections, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +28,7 @@ from nodes.services.conflicts import resolve_identity_conflict
 from nodes.services.identity import accept_identity_change
 from nodes.services.inventory import record_inventory, settle_arrivals
 from nodes.services.measuring import PASSPORTS_PER_DAY
+from nodes.services.passport_history import lease_history
 from nodes.services.passports import issue_challenge, record_passport, take_answer
 from nodes.services.transfers import end_transfer, expect_card
 from nodes.states import ClaimKind, NodeState
@@ -192,6 +196,10 @@ def test_a_sold_card_is_its_buyers_as_soon_as_the_sellers_host_lets_go(node, end
     assert (card.node, card.firm, buyers.state) == (buyers, buyers.firm, NodeState.ONLINE)
     assert IdentityConflict.objects.get().ruling == "arrived"
     assert CardTransfer.objects.get().arrived_at == now
+    later = now + timedelta(minutes=1)
+    before = lease_history(card, None, now=later)["reports_seen"]
+    heard(buyers, now + timedelta(seconds=1), 1, [HEALTHY])
+    assert lease_history(card, None, now=later)["reports_seen"] == before + 1
 
 
 def test_who_was_sent_a_wrong_card_is_not_in_doubt(node):
@@ -332,3 +340,39 @@ def test_a_newcomer_does_not_fill_the_evidence():
     post = clone.answer(clone.challenge(NOON))
     with pytest.raises(TooMany):
         take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_operator_rules_while_the_newcomer_measures():
+    """Both need the card and the conflict; whoever is second waits, and neither is thrown out by the database."""
+    first = Measurer(NOON)
+    clone = Measurer(NOON, uuid=first.uuid)
+    conflict = IdentityConflict.objects.get()
+    operator = create_user(email="op@b.example", password="correct horse battery", is_operator=True)
+    post = clone.answer(clone.challenge(NOON))
+    failed = []
+
+    def work():
+        try:
+            resolve_identity_conflict(conflict=conflict, ruling="keep", operator=operator, now=LATER)
+        except Exception as error:  # what it is does not matter
+            failed.append(error)
+        finally:
+            connections.close_all()
+
+    worker = threading.Thread(target=work, daemon=True)
+    with transaction.atomic():
+        Card.objects.select_for_update(no_key=True).get()
+        worker.start()
+        while not waits_for_a_lock():
+            time.sleep(0.01)
+        take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))
+    worker.join()
+    assert not failed and IdentityConflict.objects.get().ruling == "keep"
+    assert len(evidence_of(conflict)) == 1
