@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from marketplace.catalogue.recognition import Kind, Recognition
 from marketplace.catalogue.services import recognise
@@ -76,9 +77,12 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     node.agent_version = inventory.agent_version[:32]
     node.save(update_fields=["inventory", "inventory_at", "inventory_digest", "runtime", "agent_version"])
     places = {uuid: place for place, uuid in enumerate(uuids)}
+    # One lock order for all who take several cards; the new ones are nobody's yet.
+    known = Card.objects.filter(Q(node=node) | Q(uuid__in=uuids)).order_by("pk")
+    list(known.select_for_update(no_key=True).values_list("pk"))
     # Until it is seen again a missing card has no place: nobody may read another card's values as its own.
     node.cards.exclude(uuid__in=uuids).update(index=NOT_REPORTED)
-    for identity in sorted(inventory.cards, key=lambda card: card.uuid):  # one lock order for all inventories
+    for identity in sorted(inventory.cards, key=lambda card: card.uuid):
         _take_card(node, identity, places[identity.uuid], now)
 
 

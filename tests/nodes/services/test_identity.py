@@ -342,6 +342,27 @@ def test_a_newcomer_does_not_fill_the_evidence():
         take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))
 
 
+class Beside(threading.Thread):
+    """Something that is done at the same time, and begins when it is started; `failed` is what came of it."""
+
+    def __init__(self, work):
+        super().__init__(daemon=True)
+        self.work, self.failed = work, None
+
+    def run(self):
+        try:
+            self.work()
+        except Exception as error:  # told by the test
+            self.failed = error
+        finally:
+            connections.close_all()
+
+    def start_and_let_it_wait(self):
+        self.start()
+        while not waits_for_a_lock():
+            time.sleep(0.01)
+
+
 def waits_for_a_lock():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -356,23 +377,30 @@ def test_an_operator_rules_while_the_newcomer_measures():
     conflict = IdentityConflict.objects.get()
     operator = create_user(email="op@b.example", password="correct horse battery", is_operator=True)
     post = clone.answer(clone.challenge(NOON))
-    failed = []
-
-    def work():
-        try:
-            resolve_identity_conflict(conflict=conflict, ruling="keep", operator=operator, now=LATER)
-        except Exception as error:  # what it is does not matter
-            failed.append(error)
-        finally:
-            connections.close_all()
-
-    worker = threading.Thread(target=work, daemon=True)
+    ruling = Beside(lambda: resolve_identity_conflict(conflict=conflict, ruling="keep", operator=operator, now=LATER))
     with transaction.atomic():
         Card.objects.select_for_update(no_key=True).get()
-        worker.start()
-        while not waits_for_a_lock():
-            time.sleep(0.01)
+        ruling.start_and_let_it_wait()
         take_answer(node=clone.node, post=post, now=NOON + timedelta(minutes=3))
-    worker.join()
-    assert not failed and IdentityConflict.objects.get().ruling == "keep"
+    ruling.join()
+    assert ruling.failed is None
+    assert IdentityConflict.objects.get().ruling == "keep"
     assert len(evidence_of(conflict)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_inventory_locks_cards_in_the_order_of_everybody_else():
+    """A listing is opened while its host reports the cards in another order than they were made in."""
+    node, _ = make_node()
+    uuids = [f"GPU-00000000-0000-4000-8000-00000000000{number}" for number in (2, 1)]
+    for count in (1, 2):
+        say(node, *(card_identity(uuid) for uuid in uuids[:count]))
+    first, second = Card.objects.order_by("pk")
+    assert first.uuid > second.uuid
+    report = Beside(lambda: say(node, *(card_identity(uuid) for uuid in uuids), now=LATER))
+    with transaction.atomic():
+        Card.objects.select_for_update(no_key=True).get(pk=first.pk)
+        report.start_and_let_it_wait()
+        Card.objects.select_for_update(no_key=True).get(pk=second.pk)
+    report.join()
+    assert report.failed is None
