@@ -42,6 +42,7 @@ EVENTS = {
     "agreed": "Agreed: both sides are bound",
     "paid": "Paid: the money is held",
     "shipping_held": "Shipping is held by the export rules",
+    "shipping_cleared": "The export rules let it be shipped",
     "shipped": "Shipped by the seller",
     "at_lab": "Arrived at the lab",
     "lab_passed": "The lab measured the same card",
@@ -65,18 +66,23 @@ DIFFERENCES = {
     "pci_subsystem_id": "PCI subsystem",
     "serial": "Serial number",
     "board_part_number": "Board part number",
+    "sm_count": "Multiprocessors",
     "compute_capability": "Compute capability",
     "vbios": "Firmware (VBIOS)",
     "memory_total_mib": "Memory (MiB)",
     "memory_truth": "Memory pages that were wrong",
     "not_measured": "How far it was measured",
     "gemm": "Speed at the same clock",
+    "arithmetic": "Whether it computes rightly",
+    "copy_bandwidth": "Copies on the card (MB/s)",
+    "soak": "Wrong results under load",
     "remapped_rows_correctable": "Remapped rows, correctable",
     "remapped_rows_uncorrectable": "Remapped rows, uncorrectable",
     "remap_failed": "A row could not be remapped",
     "remap_pending": "A row waits to be remapped",
     "xid": "Xids",
 }
+VIEWS = {"driver": "as the driver says", "cuda": "as CUDA says", "nvml": "as NVML says"}
 REASONS = dict(SaleReason.choices)
 
 
@@ -153,8 +159,10 @@ def event_words(kind: str) -> str:
 
 
 def difference_words(code: str) -> str:
-    """What is not the same."""
-    return DIFFERENCES.get(code) or words(code)
+    """What is not the same: `uuid`, or `driver.uuid` for one view of it."""
+    view, _, name = code.rpartition(".")
+    said = DIFFERENCES.get(name) or words(name)
+    return f"{said}, {VIEWS.get(view, view)}" if view else said
 
 
 def reason_words(code: str) -> str:
@@ -164,6 +172,8 @@ def reason_words(code: str) -> str:
 
 def shown_difference(value: Any) -> str:
     """A measured value, a list of them, or nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "not told" if value in (None, "") else str(value)
