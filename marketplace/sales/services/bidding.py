@@ -252,6 +252,18 @@ def cancel_bid(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Card
     return bid
 
 
+def cancel_bid_once(*, firm: Firm, public_id: str, actor: str, key: str | None, now: datetime) -> CardBid:
+    """`cancel_bid`, with the memory of the idempotency key."""
+    once(
+        firm_id=firm.pk,
+        key=key,
+        body={"cancel": public_id},
+        now=now,
+        make=lambda: str(cancel_bid(firm=firm, public_id=public_id, actor=actor, now=now).public_id),
+    )
+    return bid_of(firm, public_id)
+
+
 def expire_bids(*, now: datetime, limit: int = 500) -> int:
     """End the bids whose time is over."""
     over = CardBid.objects.filter(state=BidState.OPEN, expires_at__lte=now).order_by("pk")
