@@ -87,7 +87,7 @@ def finish(
         refund_micros = 0 if to == SaleState.RELEASED else sale.price.total_micros
     if credit_micros:
         lock_all(sale)
-    close_sale_escrow(sale=sale, refund_micros=refund_micros, now=now)
+    returned_micros = close_sale_escrow(sale=sale, refund_micros=refund_micros, now=now)
     transition(
         sale,
         to,
@@ -98,7 +98,7 @@ def finish(
         step_at=now,
         deadline_at=None,
         closed_at=now,
-        refunded_micros=refund_micros,
+        refunded_micros=returned_micros,
         credit_micros=credit_micros,
     )
     sale.disputes.filter(closed_at=None).update(closed_at=now)
