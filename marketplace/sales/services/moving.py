@@ -11,7 +11,7 @@ from django.db import transaction
 
 from marketplace.book.services import print_delivery, print_undoing
 from marketplace.common.errors import Conflict
-from marketplace.compliance.services import Stage
+from marketplace.compliance.services import Stage, end_case
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.sales.models import Dispute, Sale
@@ -102,6 +102,7 @@ def finish(
         credit_micros=credit_micros,
     )
     sale.disputes.filter(closed_at=None).update(closed_at=now)
+    end_case(subject=sale.public_id, now=now)
     shorten_claims(holder=sale.public_id, until=now)
     if credit_micros:
         pay_credit(sale=sale, now=now)
