@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from listings.cards.photos import BYTES_MAX
+from listings.cards.states import Flag
 from marketplace.accounts.authentication import Caller, require_any
 from marketplace.accounts.models import User
 from marketplace.accounts.roles import Scope
@@ -149,6 +150,7 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "back_days": SILENCES[Step.BACK].business_days,
         "phases": phases_of(sale),
         "share": share,
+        "flags": [Flag(flag).label for flag in sale.flags],
         "price": sale.price,
         "shows_address": sale.paid_at is not None or side == "buyer",
         "bundle": evidence_bundle(sale),

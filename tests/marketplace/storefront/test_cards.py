@@ -180,6 +180,18 @@ def test_only_countries_that_it_ships_to_can_be_chosen(shop, frozen):
     assert (sorted(offered(some)), offered(home)) == (["DE", "NL"], ["DE"])
 
 
+def test_the_page_of_a_sale_says_what_was_said_of_the_card_when_it_was_sold(shop, frozen):
+    said = {"flags": ("repasted", "ex_mining_declared"), "warranty_days": 365}
+    listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now(), **said)
+    assert b"365 days, by you" in browser(shop.seller).get(url("card-listing-own", listing.public_id)).content
+    (sale,) = buy(shop.market.bob, listing, now=frozen.now())
+    CardListing.objects.update(flags=[], warranty_days=0, appearance_grade="fair")
+    for person, page in ((shop.buyer, "sale"), (shop.seller, "sale"), (shop.operator, "dispute")):
+        shown = browser(person).get(url(page, sale.public_id)).content.decode()
+        assert "365 days, by the seller" in shown and "not visible from 50 cm" in shown
+        assert "Was used for mining; New thermal paste" in shown
+
+
 def test_the_open_page_of_a_sale_is_told_when_there_is_more(shop, frozen):
     listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now())
     (sale,) = buy(shop.market.bob, listing, now=frozen.now())
