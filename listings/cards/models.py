@@ -9,8 +9,15 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from listings.cards.states import ZONE_LENGTH_MAX, AppearanceGrade, Flag, FunctionGrade, PhotoKind
-from listings.states import LISTING_TRANSITIONS, ListingState
+from listings.cards.states import (
+    CARD_LISTING_TRANSITIONS,
+    ZONE_LENGTH_MAX,
+    AppearanceGrade,
+    Flag,
+    FunctionGrade,
+    PhotoKind,
+)
+from listings.states import ListingState
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.ids import PublicIdField
@@ -23,7 +30,7 @@ class CardListing(models.Model):
     Shipping is a flat sum per card, one within the country and one across borders.
     """
 
-    STATES: ClassVar[Mapping[str, frozenset[str]]] = LISTING_TRANSITIONS
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = CARD_LISTING_TRANSITIONS
     EVENT: ClassVar[str] = "card_listing"
 
     public_id = PublicIdField("hlst")
@@ -45,6 +52,7 @@ class CardListing(models.Model):
     shipping_abroad_micros = models.BigIntegerField(null=True)  # null: does not ship across borders
     rent_counts_days = models.PositiveIntegerField(default=0)  # rent of the last so many days counts towards the price
     code = models.CharField(max_length=12)  # to be written by hand beside the card, on a photo
+    end_reason = models.CharField(max_length=32, blank=True)  # why it is closed; empty: its seller closed it
     priced_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
 

@@ -36,8 +36,8 @@ class CardListingInput(StrictSerializer):
     warranty_days = serializers.IntegerField(min_value=0, max_value=DAYS_MAX, default=0)
     ships_from = CountryField()
     ships_to = serializers.ListField(child=CountryField(), max_length=250, default=list)
-    shipping = MicrosField(positive=False, default=0)
-    shipping_abroad = MicrosField(positive=False, required=False, allow_null=True)
+    shipping = MicrosField(positive=False, tick_micros=CARD_TICK_MICROS, default=0)
+    shipping_abroad = MicrosField(positive=False, tick_micros=CARD_TICK_MICROS, required=False, allow_null=True)
     rent_counts_days = serializers.IntegerField(min_value=0, max_value=RENT_DAYS_MAX, default=0)
 
 
@@ -48,8 +48,8 @@ class CardListingChanges(StrictSerializer):
     flags = serializers.ListField(child=serializers.ChoiceField(choices=Flag.choices), max_length=10, required=False)
     warranty_days = serializers.IntegerField(min_value=0, max_value=DAYS_MAX, required=False)
     ships_to = serializers.ListField(child=CountryField(), max_length=250, required=False)
-    shipping = MicrosField(positive=False, required=False)
-    shipping_abroad = MicrosField(positive=False, required=False, allow_null=True)
+    shipping = MicrosField(positive=False, tick_micros=CARD_TICK_MICROS, required=False)
+    shipping_abroad = MicrosField(positive=False, tick_micros=CARD_TICK_MICROS, required=False, allow_null=True)
     rent_counts_days = serializers.IntegerField(min_value=0, max_value=RENT_DAYS_MAX, required=False)
 
 

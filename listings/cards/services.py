@@ -30,6 +30,7 @@ CODE_LENGTH = 6
 PHOTOS_MAX = 20
 PHOTOS_PER_DAY_MAX = 1000  # of a firm: drafts cost nothing, and a disk is full one day
 LOT_MAX = 256
+SOLD_OUT = "sold_out"
 PHOTOS_NEEDED = (PhotoKind.FRONT, PhotoKind.CODE)
 
 
@@ -112,6 +113,8 @@ def add_photo(*, firm: Firm, public_id: str, kind: str, data: bytes, now: dateti
 def open_card_listing(*, firm: Firm, public_id: str, actor: str, now: datetime) -> CardListing:
     """Put it into the book. Refused as a whole, card by card with the reason, when one card can't be sold."""
     listing = card_listing_for_update(card_listing_of(firm, public_id).pk)
+    if listing.state == ListingState.CLOSED:
+        raise Conflict("a closed listing can't be opened: list the cards anew", code="wrong_state")
     _require_photos(listing)
     lot = list(listing.lot.select_related("card").filter(taken_by="").order_by("card_id"))
     list(Card.objects.select_for_update(no_key=True).filter(pk__in=[each.card_id for each in lot]).order_by("pk"))
@@ -164,11 +167,30 @@ def take_cards(*, listing: CardListing, taken: Mapping[int, str], now: datetime)
     for card_id, sale in taken.items():
         listing.lot.filter(card_id=card_id).update(is_live=False, taken_by=sale)
     if not listing.lot.filter(taken_by="").exists() and listing.state != ListingState.CLOSED:
-        _close(listing, now=now, reason="sold_out")
+        _close(listing, now=now, reason=SOLD_OUT)
+
+
+def put_back(*, listing: CardListing, card: Card, sale: str, now: datetime) -> bool:
+    """The sale has let the card go: it is for sale again if it is still there, at the old price and place in the book.
+
+    Call it with the listing locked. A listing that closed because it was sold out opens again; one that its seller has
+    closed stays so.
+    """
+    was_sold_out = listing.state == ListingState.CLOSED and listing.end_reason == SOLD_OUT
+    freed = listing.lot.filter(card=card, taken_by=sale).update(taken_by="")
+    may_be_sold = not isinstance(prove_card(listing=listing, card=card, now=now), Refusal)
+    if not freed or not may_be_sold or (listing.state == ListingState.CLOSED and not was_sold_out):
+        return False
+    listing.lot.filter(card=card).update(is_live=True)
+    if was_sold_out:
+        transition(listing, ListingState.OPEN, now=now, reason="came_back", end_reason="")
+    else:
+        record_event(firm_id=listing.firm_id, type="card_listing.came_back", subject=listing.public_id, now=now)
+    return True
 
 
 def _close(listing: CardListing, *, now: datetime, actor: str = "system", reason: str = "") -> None:
-    transition(listing, ListingState.CLOSED, now=now, actor=actor, reason=reason)
+    transition(listing, ListingState.CLOSED, now=now, actor=actor, reason=reason, end_reason=reason)
     listing.lot.filter(is_live=True).update(is_live=False)
 
 

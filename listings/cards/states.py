@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db import models
 
+from listings.states import LISTING_TRANSITIONS, ListingState
+
+# A listing that is sold out opens again when a sale of it is cancelled; nothing else opens a closed one.
+CARD_LISTING_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    **LISTING_TRANSITIONS,
+    ListingState.CLOSED: frozenset({ListingState.OPEN}),
+}
 FUNCTION_GRADES = ("F0", "F1", "F2", "F3", "FX")  # best first; FX means that nothing is known
 
 

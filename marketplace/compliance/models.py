@@ -79,6 +79,15 @@ class HoldRuling(models.Model):
     at = models.DateTimeField()
 
 
+class EndedHold(models.Model):
+    """A hold for whose ruling nothing waits any more: what it was about is over, or never came about."""
+
+    decision = models.OneToOneField(
+        ComplianceDecision, primary_key=True, on_delete=models.PROTECT, related_name="ended"
+    )
+    at = models.DateTimeField()
+
+
 class DocumentOnFile(models.Model):
     """A paper that an operator has seen for a subject: its code in the rule table, and where to find it."""
 

@@ -56,14 +56,17 @@ def any_decision(public_id: str) -> ComplianceDecision:
 
 
 def waiting_decisions() -> QuerySet[ComplianceDecision]:
-    """Holds on which nobody has ruled and that are the last word on their subject and stage, newest first."""
+    """Holds on which nobody has ruled and that are the last word on their subject and stage, newest first.
+
+    What is over waits no longer.
+    """
     same = Q(stage=Stage.LEASE.value) | Q(subject=OuterRef("subject"))
     later = ComplianceDecision.objects.filter(
         same, firm=OuterRef("firm"), stage=OuterRef("stage"), pk__gt=OuterRef("pk")
     )
     return (
         ComplianceDecision.objects.filter(outcome=Outcome.HOLD.value)
-        .filter(~Exists(later), ~Exists(HoldRuling.objects.filter(decision=OuterRef("pk"))))
+        .filter(~Exists(later), ~Exists(HoldRuling.objects.filter(decision=OuterRef("pk"))), ended=None)
         .select_related("firm", "seller", "table")
         .order_by("-pk")
     )

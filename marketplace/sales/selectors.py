@@ -16,7 +16,8 @@ from marketplace.common.errors import NotFound
 from marketplace.leases.models import Lease
 from marketplace.sales.models import CardBid, Dispute, Lab, Sale
 from marketplace.sales.states import HOLDS_MONEY, NOTHING_CAME_OF_IT, BidState, SaleState
-from nodes.models import Card
+from nodes.models import Card, Claim
+from nodes.states import ClaimKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,11 @@ def sale_of(firm: Firm, public_id: str) -> Sale:
 def any_sale(public_id: str) -> Sale:
     """Any sale, for an operator."""
     return _one(all_sales(), public_id)
+
+
+def is_leased(sale: Sale, *, now: datetime) -> bool:
+    """Does somebody rent the card at this moment?"""
+    return Claim.objects.filter(card=sale.card_id, kind=ClaimKind.LEASE, period__contains=now).exists()
 
 
 def sale_for_update(sale_id: int) -> Sale:

@@ -10,6 +10,7 @@ from marketplace.sales.services.bidding import expire_bids
 from marketplace.sales.services.matching import match_cards
 from marketplace.sales.services.measuring import consider_passports
 from marketplace.sales.services.permission import ask_about_ruled_sales, ask_rules_again
+from marketplace.sales.services.relisting import offer_again
 from marketplace.sales.services.silences import advance_sales, collect_credits
 
 
@@ -26,6 +27,7 @@ def advance_sales_task() -> None:
     notice_arrivals(now=clock.now())
     ask_about_ruled_sales(now=clock.now())
     advance_sales(now=clock.now())
+    offer_again(now=clock.now())
 
 
 @shared_task(name="sales.ask_rules_again")

@@ -58,7 +58,7 @@ from marketplace.sales.serializers import (
     sale_json,
     take_of,
 )
-from marketplace.sales.services.bidding import buy_once, cancel_bid, change_bid, place_bid_once, quote
+from marketplace.sales.services.bidding import buy_once, cancel_bid_once, change_bid, place_bid_once, quote
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
 from marketplace.sales.services.shipping import Shipment, accept_sale, receive_sale, ship_sale
 
@@ -154,13 +154,14 @@ class CardBidView(APIView):
 class CancelCardBidView(APIView):
     """Take what is not agreed out of the book."""
 
-    @extend_schema(request=None, responses=CardBidShape, operation_id="card_bids_cancel")
+    @extend_schema(request=None, parameters=[IDEMPOTENCY], responses=CardBidShape, operation_id="card_bids_cancel")
     def post(self, request: Request, bid_id: str) -> Response:
         caller = caller_of(request)
         bid_of(caller.firm, bid_id)
         require(caller, Scope.TRADE)
-        cancel_bid(firm=caller.firm, public_id=bid_id, actor=caller.actor, now=clock.now())
-        return Response(bid_json(bid_of(caller.firm, bid_id)))
+        key = request.headers.get("Idempotency-Key")
+        bid = cancel_bid_once(firm=caller.firm, public_id=bid_id, actor=caller.actor, key=key, now=clock.now())
+        return Response(bid_json(bid))
 
 
 class SalesView(APIView):

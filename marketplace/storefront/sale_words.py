@@ -66,15 +66,16 @@ DIFFERENCES = {
     "pci_subsystem_id": "PCI subsystem",
     "serial": "Serial number",
     "board_part_number": "Board part number",
+    "sm_count": "Multiprocessors",
     "compute_capability": "Compute capability",
     "vbios": "Firmware (VBIOS)",
     "memory_total_mib": "Memory (MiB)",
     "memory_truth": "Memory pages that were wrong",
     "not_measured": "How far it was measured",
     "gemm": "Speed at the same clock",
-    "arithmetic": "Right products",
-    "copy_bandwidth": "Speed of its memory (MB/s)",
-    "soak": "Wrong results in the long test",
+    "arithmetic": "Whether it computes rightly",
+    "copy_bandwidth": "Copies on the card (MB/s)",
+    "soak": "Wrong results under load",
     "retired_pages": "Retired pages",
     "ecc_uncorrected": "Uncorrected memory errors",
     "remapped_rows_correctable": "Remapped rows, correctable",
@@ -83,6 +84,7 @@ DIFFERENCES = {
     "remap_pending": "A row waits to be remapped",
     "xid": "Xids",
 }
+VIEWS = {"driver": "as the driver says", "cuda": "as CUDA says", "nvml": "as NVML says"}
 REASONS = dict(SaleReason.choices)
 
 
@@ -159,8 +161,10 @@ def event_words(kind: str) -> str:
 
 
 def difference_words(code: str) -> str:
-    """What is not the same."""
-    return DIFFERENCES.get(code) or words(code)
+    """What is not the same: `uuid`, or `driver.uuid` for one view of it."""
+    view, _, name = code.rpartition(".")
+    said = DIFFERENCES.get(name) or words(name)
+    return f"{said}, {VIEWS.get(view, view)}" if view else said
 
 
 def reason_words(code: str) -> str:
@@ -170,6 +174,8 @@ def reason_words(code: str) -> str:
 
 def shown_difference(value: Any) -> str:
     """A measured value, a list of them, or nothing."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "not told" if value in (None, "") else str(value)

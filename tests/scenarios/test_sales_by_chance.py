@@ -38,6 +38,7 @@ from marketplace.sales.services.bidding import cancel_bid, change_bid, expire_bi
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
 from marketplace.sales.services.matching import match_cards
 from marketplace.sales.services.measuring import consider_passports
+from marketplace.sales.services.relisting import offer_again
 from marketplace.sales.services.shipping import accept_sale, prove_arrival
 from marketplace.sales.services.silences import advance_sales, collect_credits
 from marketplace.sales.silence import HELD_AT_MOST
@@ -234,6 +235,7 @@ class Worker(threading.Thread):
     def do_clocks(self, now):
         notice_arrivals(now=now)
         advance_sales(now=now)
+        offer_again(now=now)
         collect_credits(now=now)
         settle_leases(now=now)
         advance_leases(now=now)

@@ -10,12 +10,14 @@ from marketplace.compliance.services.deciding import (
     reproduce,
     require_allowed,
 )
+from marketplace.compliance.services.ending import end_case
 
 __all__ = [
     "Item",
     "Stage",
     "decide_lease",
     "decide_sale",
+    "end_case",
     "item_of",
     "may_lease",
     "reproduce",

@@ -13,7 +13,7 @@ from marketplace.accounts.models import User
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.compliance.items import ItemClass, is_eccn
-from marketplace.compliance.models import ComplianceDecision, DocumentOnFile, HoldRuling, SkuClearance
+from marketplace.compliance.models import ComplianceDecision, DocumentOnFile, EndedHold, HoldRuling, SkuClearance
 from marketplace.compliance.rules import NO_RULE, Outcome
 from marketplace.compliance.selectors import documents_of, subject_of
 from marketplace.compliance.tablefile import kept_ruleset, table_in_force
@@ -53,7 +53,8 @@ def rule_on_hold(
     """Let a case that waits pass (`allow`) or refuse it (`block`), with the reason and the papers that were seen.
 
     `documents` are references by code. Raises NotAllowed unless `operator` is one; Conflict when the decision is no
-    hold, or nothing of it can be lifted; Invalid without a reason, or when a paper that the rows ask for is missing.
+    hold, what it is about is over, or nothing of it can be lifted; Invalid without a reason, or when a paper that the
+    rows ask for is missing.
     """
     check_operator(operator)
     _check_ruling(decision, outcome, reason)
@@ -187,6 +188,8 @@ def _check_ruling(decision: ComplianceDecision, outcome: str, reason: str) -> No
     check_text("/reason", reason, REASON_LENGTH_MAX)
     if decision.outcome != Outcome.HOLD:
         raise Conflict("only a hold waits for a ruling", code="not_held")
+    if EndedHold.objects.filter(decision=decision).exists():
+        raise Conflict("what this was about is over: nothing waits for a ruling", code="case_over")
 
 
 def _check_liftable(decision: ComplianceDecision) -> None:

@@ -18,7 +18,8 @@ from listings.states import ListingState
 from marketplace.accounts.models import Firm
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotFound
-from marketplace.compliance.services import Stage, decide_sale, item_of, require_allowed
+from marketplace.compliance.models import ComplianceDecision
+from marketplace.compliance.services import Stage, decide_sale, end_case, item_of, require_allowed
 from marketplace.events.services import is_remembered, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.sales.crossing import price_of
@@ -27,7 +28,7 @@ from marketplace.sales.pricing import Landed
 from marketplace.sales.selectors import bid_for_update, bid_of, lab_for, rent_paid_micros
 from marketplace.sales.services.matching import bid_value, kind_of, lock_book, match_cards
 from marketplace.sales.services.money import set_bid_escrow
-from marketplace.sales.services.rules import item_in
+from marketplace.sales.services.rules import BLOCK, item_in
 from marketplace.sales.states import BidReason, BidState, Route
 from marketplace.sales.supply import ask_of, card_row, sellable_cards, tax_basis_points
 
@@ -139,8 +140,7 @@ def buy_once(*, firm: Firm, actor: str, take: Take, key: str | None, body: Any, 
             subject=listing.public_id,
             now=now,
         )
-        if decision.outcome == "block":
-            require_allowed(decision)
+        _require_not_blocked(decision, now)
         match_cards(now=now, kind=kind_of(listing))
         if CardListing.objects.filter(pk=listing.pk, state=ListingState.CLOSED).exists():
             raise Conflict("these cards are no longer for sale", code="offer_gone")
@@ -252,6 +252,18 @@ def cancel_bid(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Card
     return bid
 
 
+def cancel_bid_once(*, firm: Firm, public_id: str, actor: str, key: str | None, now: datetime) -> CardBid:
+    """`cancel_bid`, with the memory of the idempotency key."""
+    once(
+        firm_id=firm.pk,
+        key=key,
+        body={"cancel": public_id},
+        now=now,
+        make=lambda: str(cancel_bid(firm=firm, public_id=public_id, actor=actor, now=now).public_id),
+    )
+    return bid_of(firm, public_id)
+
+
 def expire_bids(*, now: datetime, limit: int = 500) -> int:
     """End the bids whose time is over."""
     over = CardBid.objects.filter(state=BidState.OPEN, expires_at__lte=now).order_by("pk")
@@ -333,8 +345,14 @@ def _require_reachable(firm: Firm, request: BidRequest, now: datetime) -> None:
         subject=firm.public_id,
         now=now,
     )
-    if decision.outcome == "block":
+    _require_not_blocked(decision, now)
+
+
+def _require_not_blocked(decision: ComplianceDecision, now: datetime) -> None:
+    """Asked before there is a sale: a hold waits for nobody here, the sale itself will be asked about."""
+    if decision.outcome == BLOCK:
         require_allowed(decision)
+    end_case(subject=decision.subject, stage=Stage.ORDER, now=now)
 
 
 def _refuse(pointer: str, code: str, detail: str) -> NoReturn:

@@ -10,7 +10,9 @@ from django.db import transaction
 from listings.cards.photos import clean_photo
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
+from marketplace.common.money import format_micros
 from marketplace.sales.models import Dispute, Evidence, Sale
+from marketplace.sales.pricing import payout
 from marketplace.sales.selectors import any_sale, sale_for_update, sale_of
 from marketplace.sales.services.arrivals import arrive
 from marketplace.sales.services.moving import finish, move, open_dispute
@@ -72,14 +74,25 @@ def rule(
     sale = sale_for_update(any_sale(public_id).pk)
     if sale.state != SaleState.DISPUTED:
         raise Conflict(f"this sale is {sale.state}: there is nothing to rule", code="wrong_state")
-    total = sale.price.total_micros
-    is_part = refund_micros is not None and 0 < refund_micros < total
-    if is_part != (ruling == Ruling.SPLIT) or (refund_micros is not None and not is_part):
-        detail = f"a split, and only that, says what the buyer gets back: more than 0, less than {total} micros"
-        raise Invalid(detail, code="bad_split", errors=(FieldError("/refund", "out_of_range", detail),))
+    refund_micros = _part_of(sale, ruling, refund_micros)
     _write_ruling(sale, operator, ruling, refund_micros, text, now)
     _carry_out(sale, operator, ruling, refund_micros, now)
     return sale
+
+
+def _part_of(sale: Sale, ruling: str, refund_micros: int | None) -> int | None:
+    """What a split returns to the buyer, as it will be paid; None for every other ruling."""
+    total = sale.price.total_micros
+    if ruling != Ruling.SPLIT and refund_micros is None:
+        return None
+    if ruling == Ruling.SPLIT and refund_micros is not None and 0 < refund_micros < total:
+        fee = sale.fee_basis_points
+        part = payout(price=sale.price, fee_basis_points=fee, buyer_micros=refund_micros).buyer_micros
+        if part < total:
+            return part
+    most = f"{format_micros(total)} {sale.currency}"
+    detail = f"a split, and only that, says what the buyer gets back: more than 0, at least 0.01 less than {most}"
+    raise Invalid(detail, code="bad_split", errors=(FieldError("/refund", "out_of_range", detail),))
 
 
 def _write_ruling(sale: Sale, operator: User, ruling: str, refund_micros: int | None, text: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from listings.models import CardListing
 from listings.states import ListingState
 from marketplace.book.models import CardTrade
 from marketplace.common.ids import new_id
-from marketplace.compliance.services import Stage
+from marketplace.compliance.services import Stage, end_case
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.sales.crossing import Bid, CardAsk, Fill, cross, price_of
@@ -181,6 +181,7 @@ def _try_to_agree(bid: CardBid, fill: Fill, gone: set[int], now: datetime) -> in
             if asked.outcome == ALLOW:
                 pay_if_allowed(sale, stages=(Stage.PAYMENT,), now=now)
     except CardsTaken:
+        end_case(subject=public_id, now=now)
         return 0
     return 1
 

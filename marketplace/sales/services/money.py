@@ -33,10 +33,13 @@ def move_into_sale(*, bid: CardBid, sale: Sale, now: datetime) -> None:
     post(ref=f"agree:{sale.public_id}", code=Code.CARD_ESCROW, legs=legs, subject=sale.public_id, now=now)
 
 
-def close_sale_escrow(*, sale: Sale, refund_micros: int, now: datetime) -> None:
-    """Everything that the sale holds: `refund_micros` to the buyer, the rest to seller and platform."""
+def close_sale_escrow(*, sale: Sale, refund_micros: int, now: datetime) -> int:
+    """Everything that the sale holds: `refund_micros` to the buyer, the rest to seller and platform in whole coins.
+
+    Returns what the buyer got: less than a coin more than that, when there was no other way.
+    """
     paid = payout(price=sale.price, fee_basis_points=sale.fee_basis_points, buyer_micros=refund_micros)
-    is_refund = refund_micros == sale.price.total_micros
+    is_refund = paid.buyer_micros == sale.price.total_micros
     post(
         ref=f"sale:{sale.public_id}",
         code=Code.CARD_REFUND if is_refund else Code.CARD_SALE,
@@ -49,6 +52,7 @@ def close_sale_escrow(*, sale: Sale, refund_micros: int, now: datetime) -> None:
         subject=sale.public_id,
         now=now,
     )
+    return paid.buyer_micros
 
 
 def lock_all(sale: Sale) -> None:

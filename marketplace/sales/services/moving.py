@@ -11,7 +11,7 @@ from django.db import transaction
 
 from marketplace.book.services import print_delivery, print_undoing
 from marketplace.common.errors import Conflict
-from marketplace.compliance.services import Stage
+from marketplace.compliance.services import Stage, end_case
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.sales.models import Dispute, Sale
@@ -87,7 +87,7 @@ def finish(
         refund_micros = 0 if to == SaleState.RELEASED else sale.price.total_micros
     if credit_micros:
         lock_all(sale)
-    close_sale_escrow(sale=sale, refund_micros=refund_micros, now=now)
+    returned_micros = close_sale_escrow(sale=sale, refund_micros=refund_micros, now=now)
     transition(
         sale,
         to,
@@ -98,10 +98,11 @@ def finish(
         step_at=now,
         deadline_at=None,
         closed_at=now,
-        refunded_micros=refund_micros,
+        refunded_micros=returned_micros,
         credit_micros=credit_micros,
     )
     sale.disputes.filter(closed_at=None).update(closed_at=now)
+    end_case(subject=sale.public_id, now=now)
     shorten_claims(holder=sale.public_id, until=now)
     if credit_micros:
         pay_credit(sale=sale, now=now)

@@ -16,15 +16,14 @@ from marketplace.common.errors import Conflict, NotAllowed
 from marketplace.compliance.services import require_allowed
 from marketplace.events.services import record_event
 from marketplace.sales.models import Evidence, Sale
-from marketplace.sales.selectors import any_sale, sale_for_update, sale_of
+from marketplace.sales.selectors import any_sale, is_leased, sale_for_update, sale_of
 from marketplace.sales.services.arrivals import arrive, arrive_where_it_goes
 from marketplace.sales.services.moving import finish, move, step
 from marketplace.sales.services.permission import ask_about_shipping
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import SaleReason, SaleState
-from nodes.models import CardTransfer, Claim
+from nodes.models import CardTransfer
 from nodes.services.transfers import end_transfer, expect_card
-from nodes.states import ClaimKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def ship_sale(*, firm: Firm, public_id: str, shipment: Shipment, actor: str, now
     sale = sale_of(firm, public_id)
     _require_label(sale, firm, shipment)
     if sale.seller_id == firm.pk and step_of(sale.facts()) in (Step.TO_SHIP, Step.SHIPPING_HELD):
-        _require_free(sale, now)
+        require_unleased(sale, now)
         _require_shippable(sale.pk, now)
     with transaction.atomic():
         sale = sale_for_update(sale.pk)
@@ -106,6 +105,12 @@ def accept_sale(*, firm: Firm, public_id: str, actor: str, now: datetime) -> Sal
     return sale
 
 
+def require_unleased(sale: Sale, now: datetime) -> None:
+    """Nobody rents the card at the moment; Conflict when somebody does."""
+    if is_leased(sale, now=now):
+        raise Conflict(f"it is leased: it ships after {sale.ships_after_at:%Y-%m-%dT%H:%M:%SZ}", code="card_leased")
+
+
 def _require_shippable(sale_id: int, now: datetime) -> None:
     """The answer is kept before its refusal undoes anything."""
     decision = ask_about_shipping(sale_id, now)
@@ -113,13 +118,8 @@ def _require_shippable(sale_id: int, now: datetime) -> None:
         require_allowed(decision)
 
 
-def _require_free(sale: Sale, now: datetime) -> None:
-    if Claim.objects.filter(card=sale.card, kind=ClaimKind.LEASE, period__contains=now).exists():
-        raise Conflict(f"it is leased: it ships after {sale.ships_after_at:%Y-%m-%dT%H:%M:%SZ}", code="card_leased")
-
-
 def _ship(sale: Sale, shipment: Shipment, actor: str, now: datetime) -> None:
-    _require_free(sale, now)
+    require_unleased(sale, now)
     said = {"carrier": shipment.carrier, "tracking": shipment.tracking}
     move(sale, SaleState.SHIPPED, now=now, actor=actor, shipped_at=now, **said)
     for old in CardTransfer.objects.filter(card=sale.card, to_firm=sale.seller, ended_at=None):

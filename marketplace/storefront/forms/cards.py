@@ -42,7 +42,7 @@ class CardPriceField(AmountField):
         super().__init__(tick_micros=CARD_TICK_MICROS, **options)
 
 
-class CostField(AmountField):
+class CostField(CardPriceField):
     """What something costs; it may cost nothing."""
 
     def clean(self, value: Any) -> Any:

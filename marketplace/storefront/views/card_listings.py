@@ -25,7 +25,7 @@ from listings.models import CardListing
 from marketplace.accounts.authentication import Caller, require_any
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
-from marketplace.ledger.fees import split_charge
+from marketplace.sales.pricing import Landed, payout
 from marketplace.storefront.forms.cards import CardListingForm, PhotoForm
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
 from marketplace.storefront.views.listings import SELLS
@@ -134,4 +134,4 @@ def _lot(listing: CardListing) -> list[tuple[CardListingCard, str]]:
 
 
 def _earned(listing: CardListing) -> int:
-    return split_charge(charge_micros=listing.ask_micros, fee_basis_points=settings.CARD_FEE_BASIS_POINTS)[0]
+    return payout(price=Landed(listing.ask_micros, 0, 0), fee_basis_points=settings.CARD_FEE_BASIS_POINTS).seller_micros

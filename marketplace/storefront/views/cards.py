@@ -34,7 +34,7 @@ from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros, wallet_balances
 from marketplace.sales.models import CardBid
 from marketplace.sales.selectors import bids_of
-from marketplace.sales.services.bidding import Quote, buy_once, cancel_bid, place_bid_once, quote
+from marketplace.sales.services.bidding import Quote, buy_once, cancel_bid_once, place_bid_once, quote
 from marketplace.sales.states import BidState
 from marketplace.sales.supply import sellable_cards
 from marketplace.storefront.forms.card_search import CardSearchForm
@@ -154,7 +154,8 @@ def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
 @firm_page
 def card_bids_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """The firm's bids, newest first."""
-    return render(request, "storefront/cards/bids.html", {"page": newest_first(bids_of(caller.firm), request)})
+    context = {"page": newest_first(bids_of(caller.firm), request), "key": random_text(24)}
+    return render(request, "storefront/cards/bids.html", context)
 
 
 @require_POST
@@ -163,7 +164,8 @@ def card_bid_cancel(request: HttpRequest, caller: Caller, bid_id: str) -> HttpRe
     """Take what is not agreed out of the book."""
     require(caller, Scope.TRADE)
     try:
-        cancel_bid(firm=caller.firm, public_id=bid_id, actor=caller.actor, now=clock.now())
+        key = f"page-{request.POST.get('key', '')}"
+        cancel_bid_once(firm=caller.firm, public_id=bid_id, actor=caller.actor, key=key, now=clock.now())
         messages.success(request, "The bid is cancelled and its money is back in the wallet.")
     except DomainError as error:
         messages.error(request, sentence(error.detail))

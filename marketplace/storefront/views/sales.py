@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from listings.cards.photos import BYTES_MAX
+from listings.cards.states import Flag
 from marketplace.accounts.authentication import Caller, require_any
 from marketplace.accounts.models import User
 from marketplace.accounts.roles import Scope
@@ -20,10 +21,17 @@ from marketplace.common.errors import DomainError, NotFound
 from marketplace.sales.bundles import evidence_bundle
 from marketplace.sales.models import Lab, Sale
 from marketplace.sales.pricing import payout
-from marketplace.sales.selectors import any_sale, sale_of, sales_of
+from marketplace.sales.selectors import any_sale, is_leased, sale_of, sales_of
 from marketplace.sales.serializers import side_of
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
-from marketplace.sales.services.shipping import Shipment, accept_sale, prove_arrival, receive_sale, ship_sale
+from marketplace.sales.services.shipping import (
+    Shipment,
+    accept_sale,
+    prove_arrival,
+    receive_sale,
+    require_unleased,
+    ship_sale,
+)
 from marketplace.sales.silence import SILENCES, Step, step_of
 from marketplace.storefront.forms.cards import DisputeForm, EvidenceForm, RulingForm, ShipForm
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, operator_page, sentence
@@ -150,11 +158,13 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "back_days": SILENCES[Step.BACK].business_days,
         "phases": phases_of(sale),
         "share": share,
+        "flags": [Flag(flag).label for flag in sale.flags],
         "price": sale.price,
         "shows_address": sale.paid_at is not None or side == "buyer",
         "bundle": evidence_bundle(sale),
         "disputes": sale.disputes.order_by("pk"),
         "may_ship": SENDS.get(side) == step and not (side == "lab" and sale.onward_tracking),
+        "is_leased": step in {Step.TO_SHIP, Step.SHIPPING_HELD} and is_leased(sale, now=clock.now()),
         "may_receive": step in RECEIVES.get(side, ()),
         "may_accept": step in ACCEPTS.get(side, ()),
         "may_dispute": step in DISPUTES.get(side, ()),
@@ -200,6 +210,7 @@ def _act(form: forms.Form, act: Callable[[], object]) -> bool:
 
 def _ship(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
     common: dict[str, Any] = {"firm": caller.firm, "public_id": sale.public_id, "actor": caller.actor}
+    require_unleased(sale, clock.now())  # before the photo is kept as evidence
     photo = values["file"].read(BYTES_MAX + 1)
     label = add_evidence(**common, text="Label", photo=photo, now=clock.now())
     shipment = Shipment(values["carrier"], values["tracking"], label.public_id)

@@ -137,7 +137,11 @@ def test_bids_over_http(deal, sides):
     assert post(buyer, "card-bids/", body | {"colour": "red"}, status=400)["errors"][0]["pointer"] == "/colour"
     changed = buyer.patch(f"{API}/card-bids/{bid['id']}/", {"limit": "950"}, format="json").json()
     assert changed["escrow"]["amount"] == "1900.000000"
-    assert post(buyer, f"card-bids/{bid['id']}/cancel/", status=200)["state"] == "cancelled"
+    cancel = f"card-bids/{bid['id']}/cancel/"
+    assert buyer.post(f"{API}/{cancel}").json()["code"] == "idempotency_key_required"
+    assert buyer.get(f"{API}/card-bids/{bid['id']}/").json()["state"] == "open"
+    for _ in range(2):  # the same key finds what it did
+        assert post(buyer, cancel, status=200, key="take-back")["state"] == "cancelled"
     assert post(buyer, f"card-bids/{bid['id']}/cancel/", status=409)["code"] == "wrong_state"
     no_key = buyer.post(f"{API}/card-bids/", body, format="json")
     assert no_key.json()["code"] == "idempotency_key_required"

@@ -185,3 +185,19 @@ def test_a_payout_moves_exactly_what_was_paid(item, shipping, rate, credit, fee,
     assert paid.seller_micros + paid.fee_micros + paid.buyer_micros == price.total_micros
     assert min(paid.seller_micros, paid.fee_micros) >= 0
     assert paid.fee_micros <= price.item_micros - price.rent_credit_micros
+    assert paid.seller_micros % TICK == paid.fee_micros % TICK == 0
+    assert 0 <= paid.buyer_micros - back < TICK  # the rest of a coin is the buyer's
+    assert payout(price=price, fee_basis_points=fee, buyer_micros=paid.buyer_micros) == paid
+
+
+coins = st.integers(0, 10**8).map(lambda number: number * TICK)
+
+
+@given(coins, coins, st.integers(0, 5000), money)
+def test_who_prices_in_coins_pays_coins_and_the_rest_of_a_coin_of_rent_is_the_buyers(item, shipping, rate, rent):
+    price = landed(item_micros=item, shipping_micros=shipping, tax_basis_points=rate, rent_credit_micros=rent)
+    assert {getattr(price, f"{part}_micros") % TICK for part in ("total", "tax", "rent_credit")} == {0}
+    assert price.rent_credit_micros == item or 0 <= price.rent_credit_micros - rent < TICK
+    untaxed = item - price.rent_credit_micros + shipping
+    assert 0 <= untaxed * rate // 10_000 - price.tax_micros < TICK
+    assert payout(price=price, fee_basis_points=500).buyer_micros == 0  # a release returns nothing

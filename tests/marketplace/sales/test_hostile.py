@@ -16,6 +16,7 @@ from marketplace.book.models import CardTrade
 from marketplace.book.selectors import last_sale
 from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.compliance.models import ComplianceDecision
+from marketplace.compliance.selectors import waiting_decisions
 from marketplace.ledger.models import Account, AccountKind
 from marketplace.sales.bundles import evidence_bundle
 from marketplace.sales.models import Lab, Sale
@@ -359,3 +360,28 @@ def test_a_listing_that_changes_while_it_is_being_matched_is_not_sold_as_it_was(
     assert not Sale.objects.filter(item_micros=1000 * USD).exists()
     assert not Sale.objects.exists() or change == "price"
     assert not Sale.objects.filter(state__in=ENDS).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_leases_the_card_in_the_same_moment_is_first_and_no_hold_is_left_to_rule(deal):
+    resting = bid(deal.bob, deal.host.cards[0], now=NOON, limit=100 * USD, ships_to="CN")  # the rules hold that
+    list_for_sale(deal.host.cards[:1], now=NOON)
+    change_bid(firm=deal.bob, public_id=resting.public_id, changes={"limit_micros": 2000 * USD}, actor="t", now=NOON)
+
+    def match():
+        match_cards(now=NEXT)
+        connections.close_all()
+
+    worker = threading.Thread(target=match, daemon=True)
+    with transaction.atomic():
+        card, end = deal.host.cards[0].pk, NEXT + 5 * DAY
+        take_claims(cards=[card], start=NOON, end=end, kind=ClaimKind.LEASE, holder="lse_x")
+        worker.start()
+        while not waits_for_a_lock():
+            time.sleep(0.01)
+    worker.join()
+    assert not Sale.objects.exists()
+    assert ComplianceDecision.objects.filter(subject__startswith="sale_", outcome="hold").exists()
+    assert not waiting_decisions()
+    assert match_cards(now=NEXT) == 1  # it is sold from the lease's end on
+    assert [each.subject for each in waiting_decisions()] == [Sale.objects.get().public_id]

@@ -27,18 +27,16 @@ def listing(deal):
     return list_for_sale(deal.host.cards, now=NOON)
 
 
+def let_pass(decision, now):
+    """An operator's ruling."""
+    operator = make_person(is_operator=True)
+    rule_on_hold(decision=decision, outcome="allow", reason="seen", documents={}, operator=operator, now=now)
+
+
 def clear(now):
-    """An operator lets pass what waits about a sale."""
+    """An operator lets pass everything that waits."""
     for decision in waiting_decisions():
-        if decision.subject.startswith("sale_"):
-            rule_on_hold(
-                decision=decision,
-                outcome="allow",
-                reason="looked at it",
-                documents={},
-                operator=make_person(is_operator=True),
-                now=now,
-            )
+        let_pass(decision, now)
 
 
 def test_a_bid_from_a_blocked_destination_is_refused_and_the_answer_kept(deal, listing):
@@ -105,3 +103,27 @@ def test_shipping_that_is_blocked_ends_the_sale_with_the_money_back_and_no_credi
     assert (sale.state, sale.end_reason, sale.credit_micros) == ("cancelled", "compliance_block", 0)
     with pytest.raises(Conflict):
         ship(sale, now=NOON + HOUR)
+
+
+def test_what_an_operator_is_asked_are_sales_that_wait_and_nothing_that_was_only_looked_at(deal, listing):
+    bid(deal.bob, deal.host.cards[0], now=NOON, ships_to="CN", limit=10 * USD)
+    assert not waiting_decisions()  # it is in the book, and no sale yet
+    (sale,) = buy(deal.bob, listing, now=NOON, ships_to="CN")
+    assert {each.subject for each in waiting_decisions()} == {sale.public_id}
+
+
+def test_a_sale_that_is_over_leaves_the_operators_queue(deal, listing):
+    agreed, to_ship = (
+        buy(deal.bob, listing, now=NOON, ships_to="CN")[0],
+        buy(deal.bob, listing, now=NOON, ships_to="VN")[0],
+    )
+    with pytest.raises(NotAllowed):
+        ship(to_ship, now=NOON + HOUR)
+    waiting = list(waiting_decisions())
+    assert {each.subject for each in waiting} == {agreed.public_id, to_ship.public_id}
+    advance_sales(now=NOON + 9 * DAY)
+    assert {*Sale.objects.values_list("state", flat=True)} == {"cancelled"}
+    assert not waiting_decisions()
+    with pytest.raises(Conflict) as over:
+        let_pass(waiting[0], NOON + 9 * DAY)
+    assert over.value.code == "case_over"

@@ -298,6 +298,20 @@ def test_a_ruling_is_an_operators_and_a_split_is_less_than_all(deal, sale, opera
     assert the(sale).state == "disputed"
 
 
+def test_a_split_ends_at_whole_coins_and_the_rest_of_a_coin_is_the_buyers(deal, operator):
+    listing = list_for_sale(deal.host.cards[:1], now=NOON, ask=999_990_000)
+    sale = disputed(deal, buy(deal.bob, listing, now=NOON)[0])
+    with pytest.raises(Invalid):  # nothing would be left for the seller
+        rule(operator=operator, public_id=sale.public_id, ruling="split", refund_micros=1049_985_000, now=NEXT)
+    rule(operator=operator, public_id=sale.public_id, ruling="split", refund_micros=240_642_173, now=NEXT)
+    assert {kind: micros % 10_000 for kind, micros in balances(deal.alice).items()} == {"earnings": 0}
+    assert fees() % 10_000 == 0
+    assert the(sale).refunded_micros == Dispute.objects.get().refund_micros == 240_650_000
+    assert balances(deal.bob)["wallet"] == 10_000 * USD - 1049_990_000 + 240_650_000
+    assert balances(deal.alice)["earnings"] + fees() + 240_650_000 == 1049_990_000
+    assert is_clean()
+
+
 def test_a_silent_operator_has_it_sent_back_and_a_buyer_who_does_not_pays(deal, sale):
     disputed(deal, sale)
     assert (after(sale).state, after(sale).state, is_clean()) == ("returning", "released", True)

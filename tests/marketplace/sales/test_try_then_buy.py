@@ -38,6 +38,11 @@ def rented(frozen):
     return market, host, lease.lease_cards.get().card, lease.settled_micros
 
 
+def counted(rent):
+    """The rent in whole coins, as it counts."""
+    return -(-rent // 10_000) * 10_000
+
+
 def sold(market, host, frozen, days):
     return list_for_sale(host.cards, now=frozen.now(), rent_counts_days=days)
 
@@ -46,6 +51,7 @@ def test_the_rent_of_the_very_card_is_taken_off_its_price(rented, frozen):
     market, host, tried, rent = rented
     listing = sold(market, host, frozen, 30)
     shown = quote(firm=market.bob, take=Take(listing.public_id, 1, "DE", "here"), now=frozen.now())
+    rent = counted(rent)
     assert (shown.card_id, shown.price.rent_credit_micros, shown.price.total_micros) == (
         tried.pk,
         rent,
@@ -56,7 +62,7 @@ def test_the_rent_of_the_very_card_is_taken_off_its_price(rented, frozen):
     ship(sale, now=frozen.now())
     assert measure_for(sale, now=frozen.now()).state == "released"
     earned = Account.objects.get(firm=market.alice, kind=AccountKind.EARNINGS).balance_micros
-    fee = (1000 * USD - rent) * 500 // 10_000  # on what was paid for the card; the hours had theirs
+    fee = (1000 * USD - rent) * 500 // 10_000 // 10_000 * 10_000  # on what was paid for the card; the hours had theirs
     assert earned == Lease.objects.get().seller_micros + 1000 * USD - rent - fee + 20 * USD
 
 
@@ -85,7 +91,7 @@ def test_a_seller_who_does_not_count_rent_and_a_named_other_card_cost_the_full_p
 
 def test_rent_can_pay_for_the_whole_card(rented, frozen):
     market, host, tried, rent = rented
-    price = rent // 10_000 * 10_000
+    price = counted(rent)
     listing = list_for_sale(host.cards, now=frozen.now(), ask=price, rent_counts_days=30, shipping_micros=0)
     (sale,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
     assert (sale.card, sale.price.total_micros, sale.rent_credit_micros) == (tried, 0, price)
@@ -114,7 +120,7 @@ def test_rent_counts_once_and_the_next_card_of_the_lot_can_still_be_had(rented, 
     market, host, tried, rent = rented
     listing = sold(market, host, frozen, 30)
     (first,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
-    assert (first.card, first.rent_credit_micros) == (tried, rent)
+    assert (first.card, first.rent_credit_micros) == (tried, counted(rent))
     (second,) = buy(market.bob, listing, now=frozen.now(), ships_to="DE")
     assert (second.card == tried, second.rent_credit_micros) == (False, 0)
     terms = {"buyer": market.bob, "seller": market.alice, "currency": "USD", "days": 30, "now": frozen.now()}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
 from listings.models import CardListing
-from marketplace.sales.models import CardBid, Sale
+from marketplace.sales.models import CardBid, Evidence, Sale
 from marketplace.sales.services.matching import match_cards
 from nodes.models import IdentityConflict
+from nodes.services.claims import take_claims
+from nodes.states import ClaimKind
 from tests.cards import USD, bid, buy, list_for_sale, measure, measure_for, photo
 from tests.factories import fund, make_firm, make_person
 from tests.hosts import Host
@@ -89,6 +93,20 @@ def test_a_card_is_sold_bought_shipped_and_released_through_the_pages(shop, froz
     assert b"Last sale" in history and shop.market.bob.name.encode() not in history
 
 
+def test_a_card_that_is_rented_is_not_shipped_from_its_page_and_keeps_no_photo_for_it(shop, frozen):
+    card, now = shop.hosts[1].cards[2], frozen.now()
+    take_claims(cards=[card.pk], start=now, end=now + timedelta(hours=1), kind=ClaimKind.LEASE, holder="lse_x")
+    (sale,) = buy(shop.market.bob, list_for_sale([card], now=now), now=now)
+    place, seller = url("sale", sale.public_id), browser(shop.seller)
+    sent = {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)}
+    assert b"It is still rented" in seller.get(place).content
+    refused = seller.post(place, sent)
+    assert (refused.status_code, Evidence.objects.filter(sale=sale).count()) == (422, 0)
+    frozen.advance(3600)
+    assert b"It is on its way" in seller.get(place).content
+    assert seller.post(place, sent | {"ship-file": upload(7)}).status_code == 302
+
+
 def test_who_must_let_go_of_a_sold_card_is_told_so(shop, frozen):
     """The seller's agent goes on naming a card that was pulled out of a running host."""
     seller, buyer = browser(shop.seller), browser(shop.buyer)
@@ -140,7 +158,12 @@ def test_a_bid_is_left_shown_and_cancelled(shop):
     bid = CardBid.objects.get()
     assert b"800.00" in Client().get(url("card-model", card.gpu_model.slug)).content
     assert bid.public_id.encode() in buyer.get(url("card-bids")).content
-    buyer.post(url("card-bid-cancel", bid.public_id))
+    shown = buyer.get(url("card-bids"))
+    key = f"{shown.context['key']}-{bid.public_id}"
+    assert f'name="key" value="{key}"' in shown.content.decode()
+    for _ in range(2):  # a second click is no failure
+        done = buyer.post(url("card-bid-cancel", bid.public_id), {"key": key}, follow=True)
+        assert b"its money is back" in done.content
     assert CardBid.objects.get().state == "cancelled"
     poor = buyer.post(url("card-model", card.gpu_model.slug), body | {"bid-limit": "80000", "key": "c"})
     assert poor.status_code == 422 and b"not enough money" in poor.content
@@ -188,6 +211,18 @@ def test_only_countries_that_it_ships_to_can_be_chosen(shop, frozen):
         return [code for code, _ in form.fields["ships_to"].choices if code]
 
     assert (sorted(offered(some)), offered(home)) == (["DE", "NL"], ["DE"])
+
+
+def test_the_page_of_a_sale_says_what_was_said_of_the_card_when_it_was_sold(shop, frozen):
+    said = {"flags": ("repasted", "ex_mining_declared"), "warranty_days": 365}
+    listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now(), **said)
+    assert b"365 days, by you" in browser(shop.seller).get(url("card-listing-own", listing.public_id)).content
+    (sale,) = buy(shop.market.bob, listing, now=frozen.now())
+    CardListing.objects.update(flags=[], warranty_days=0, appearance_grade="fair")
+    for person, page in ((shop.buyer, "sale"), (shop.seller, "sale"), (shop.operator, "dispute")):
+        shown = browser(person).get(url(page, sale.public_id)).content.decode()
+        assert "365 days, by the seller" in shown and "not visible from 50 cm" in shown
+        assert "Was used for mining; New thermal paste" in shown
 
 
 def test_the_open_page_of_a_sale_is_told_when_there_is_more(shop, frozen):

@@ -38,8 +38,15 @@ def test_every_difference_of_two_measurements_has_its_words():
     said = Path(comparison.__file__).read_text()
     codes = {*comparison.IDENTITY, *re.findall(r"(?:Difference|_more)\(\"(\w+)\"", said)}
     assert codes <= set(sale_words.DIFFERENCES)
-    for stem in ("remapped_rows_correctable", "remapped_rows_uncorrectable", "remap_failed", "remap_pending"):
+    assert sale_words.difference_words("cuda.sm_count") == "Multiprocessors, as CUDA says"
+    assert sale_words.difference_words("driver.uuid") == "UUID, as the driver says"
+    for stem in ("soak", "remapped_rows_correctable", "remapped_rows_uncorrectable", "remap_failed", "remap_pending"):
         assert stem in sale_words.DIFFERENCES
+
+
+def test_a_measured_value_is_shown_in_words():
+    shown = [sale_words.shown_difference(value) for value in (True, False, [], [1, 2], None, 24)]
+    assert shown == ["yes", "no", "none", "1, 2", "not told", "24"]
 
 
 def test_a_turn_is_mine_only_for_the_party_whose_turn_it_is():
