@@ -20,11 +20,18 @@ PASSPORTS_PER_DAY = 48  # of one card: the log is never cut, and a test of the w
 
 
 def check_request(node: Node, request: ChallengeRequest) -> None:
-    """Raises Invalid for a role or subject that there is not, NotAllowed where a firm that is no lab asks as one."""
+    """Raises Invalid for a role or subject that there is not, NotAllowed for who is no lab or was sent nothing as one.
+
+    A lab is on nobody's side only where it measures for others: of a card of its own it is the seller.
+    """
     if request.role not in ROLES or len(request.subject) > SUBJECT_LENGTH_MAX or not request.subject.isprintable():
         raise Invalid(f"a role is {', '.join(ROLES)}, a subject has at most {SUBJECT_LENGTH_MAX} characters")
-    if request.role == LAB and not _is_lab(node.firm):
+    if request.role != LAB:
+        return
+    if not _is_lab(node.firm):
         raise NotAllowed("only a firm that an operator made a lab measures as one", code="not_a_lab")
+    if not CardTransfer.objects.filter(to_firm=node.firm_id, holder=request.subject, ended_at=None).exists():
+        raise NotAllowed("a lab measures what was sent to it: say for which sale", code="nothing_sent")
 
 
 def check_place(card: Card | None, node: Node) -> Card:

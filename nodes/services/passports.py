@@ -79,8 +79,8 @@ class Verdict:
 def issue_challenge(*, node: Node, request: ChallengeRequest, now: datetime) -> SignedChallenge:
     """What the node must answer; nothing is stored, because the market knows its own signature again.
 
-    Raises NotFound for a card that is not this node's, NotAllowed `not_a_lab`, Conflict `card_leased`, `another_card`
-    or `node_quarantined`, TooMany for a card that was measured too often.
+    Raises NotFound for a card that is not this node's, NotAllowed `not_a_lab` or `nothing_sent`, Conflict
+    `card_leased`, `another_card` or `node_quarantined`, TooMany for a card that was measured too often.
     """
     check_request(node, request)
     card = card_named(request.uuid)

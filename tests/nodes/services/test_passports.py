@@ -20,7 +20,7 @@ from marketplace.events.models import Event
 from marketplace.sales.models import Lab
 from nodes.agent.passport import BODY_PREFIX, ChallengeRequest, SignedChallenge
 from nodes.agent.protocol import CARD_FIELDS, Health
-from nodes.models import Card, Claim, IdentityChange, Node, Passport
+from nodes.models import Card, CardTransfer, Claim, IdentityChange, Node, Passport
 from nodes.passport_key import passport_key, passport_public_key, short_code
 from nodes.passports.verify import check_file, is_genuine, main
 from nodes.selectors import is_blocked, latest_passport
@@ -161,13 +161,22 @@ def test_no_renter_works_while_a_card_is_tested(host):
 
 def test_only_a_lab_measures_as_a_lab(host):
     with pytest.raises(NotAllowed):
-        host.challenge(NOON, "lab")
+        host.challenge(NOON, "lab", "sale_1")
     lab = Lab.objects.create(firm=host.node.firm, country="DE", address="Halle 1")
-    assert host.measure(NOON, role="lab").function_grade == "F0"
+    sent = {"to_firm": host.node.firm, "holder": "sale_1", "since_at": NOON}
+    transfer = CardTransfer.objects.create(card=Card.objects.get(), **sent)
+    assert host.measure(NOON, role="lab", subject="sale_1").function_grade == "F0"
+    for subject in ("", "sale_2"):
+        with pytest.raises(NotAllowed):  # a card of its own that it would like to sell
+            host.challenge(NOON, "lab", subject)
+    CardTransfer.objects.filter(pk=transfer.pk).update(ended_at=NOON)
+    with pytest.raises(NotAllowed):
+        host.challenge(NOON, "lab", "sale_1")
+    CardTransfer.objects.filter(pk=transfer.pk).update(ended_at=None)
     lab.is_active = False
     lab.save()
     with pytest.raises(NotAllowed):
-        host.challenge(NOON, "lab")
+        host.challenge(NOON, "lab", "sale_1")
 
 
 def test_a_card_that_was_taken_out_is_not_measured_where_it_was(host):
