@@ -44,7 +44,7 @@ def passport_pdf_bytes(view: PassportView) -> bytes:
         [(display_of("severity", each.severity).text, each.words) for each in view.findings] or [("", "None.")],
     )
     _part(sheet, "Tests", [(each.name, each.value) for each in view.tests])
-    _part(sheet, "While it was rented here", [(each.name, each.value) for each in view.history])
+    _part(sheet, "Since it was first seen", [(each.name, each.value) for each in view.history])
     _part(sheet, "What this proves", [("", each) for each in PROVES])
     _part(sheet, "What it does not prove", [("", each) for each in PROVES_NOT])
     _part(sheet, "To check it", [

@@ -18,10 +18,12 @@ from nodes.selectors import is_blocked, is_newest
 
 PROVES = (
     "The host's key signed exactly these measurements, after the market had given it a fresh number, and the market "
-    "recorded them at that time. Nobody can have changed, reordered or removed a passport of this card since.",
-    "What NVML, the driver's own files, PCI config space and CUDA said agreed as far as the findings tell, and the "
-    "entries of the timed product that were shown are right.",
-    "Leased hours, temperatures, Xids and row remaps in the history are the market's own readings while it was rented.",
+    "recorded them at that time. Each passport of a card names the hash of the one before: who kept a file sees "
+    "whether an earlier one was changed or is missing.",
+    "What NVML, the driver's own files, PCI config space and CUDA said agreed as far as the findings tell. Where a "
+    "product was timed, the market computed the entries that were shown again.",
+    "Leased hours are the market's own count; temperatures, Xids and row remaps are what the hosts' agents reported "
+    "since it was first seen.",
 )
 PROVES_NOT = (
     "That the seller's host told the truth. Who is root on a machine can fake what software on it reports. The same "

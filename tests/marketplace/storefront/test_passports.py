@@ -51,6 +51,16 @@ def test_its_owner_sees_the_evidence_and_finds_it_from_the_fleet(client, host):
     assert url("passport", passport) in client.get(reverse("storefront:fleet")).content.decode()
 
 
+def test_who_has_the_card_now_does_not_see_how_its_former_owner_calls_his_hosts(client, host):
+    passport, buyer = host.measure(NOON), make_firm()
+    client.force_login(make_person(host.node.firm, Role.OWNER))
+    assert host.node.name in client.get(url("passport", passport)).content.decode()
+    Card.objects.update(firm=buyer)
+    client.force_login(make_person(buyer, Role.OWNER))
+    shown = client.get(url("passport", passport)).content.decode()
+    assert UUID in shown and host.node.name not in shown
+
+
 def test_the_file_is_whole_for_its_owner_and_genuine_for_both(client, host):
     passport = host.measure(NOON)
     key = bytes(passport_key().verify_key)
