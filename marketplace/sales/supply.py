@@ -37,8 +37,11 @@ def sellable_cards(*, now: datetime, listing_ids: Collection[int] | None = None)
     waits for an operator, no claim without an end (a sale), and no lease that ends too late. Of one card `prove_card`
     says more.
     """
+    changed_since = IdentityChange.objects.filter(
+        card=OuterRef("card"), is_blocking=True, seen_at__gt=OuterRef("measured_at")
+    )
     passports = Passport.objects.filter(
-        card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now
+        ~Exists(changed_since), card=OuterRef("card"), firm=OuterRef("listing__firm"), role=SELLER, expires_at__gt=now
     )
     newest = Subquery(passports.order_by("-seq").values("function_grade")[:1])
     live = CardListingCard.objects.annotate(grade=newest).filter(

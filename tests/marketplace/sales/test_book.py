@@ -162,6 +162,20 @@ def test_what_became_unsellable_since_it_was_listed_is_not_sold(deal):
         buy(deal.bob, listing, now=NOON)
 
 
+def test_a_card_that_changed_is_in_the_book_only_with_a_newer_passport(deal):
+    (card,) = deal.host.cards[:1]
+    listing = list_for_sale([card], now=NOON)
+    IdentityChange.objects.create(
+        card=card, node=card.node, changes={"vbios": ["1", "2"]}, is_blocking=True, seen_at=LATER, accepted_at=LATER
+    )
+    assert card_asks(now=LATER) == []  # what can't be bought is not offered
+    with pytest.raises(Conflict):
+        buy(deal.bob, listing, now=LATER)
+    measure(card, now=LATER)
+    assert [each.key for each in card_asks(now=LATER)] == [listing.public_id]
+    assert [each.card for each in buy(deal.bob, listing, now=LATER)] == [card]
+
+
 def test_a_stranger_who_names_a_cards_uuid_stops_no_sale_of_it(deal):
     (card,) = deal.host.cards[:1]
     listing = list_for_sale([card], now=NOON)
