@@ -72,6 +72,8 @@ DIFFERENCES = {
     "memory_total_mib": "Memory (MiB)",
     "memory_truth": "Memory pages that were wrong",
     "not_measured": "How far it was measured",
+    "found_faults": "Faults that were found",
+    "found_limits": "Limits that were found",
     "gemm": "Speed at the same clock",
     "arithmetic": "Whether it computes rightly",
     "copy_bandwidth": "Copies on the card (MB/s)",

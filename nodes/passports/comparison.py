@@ -6,7 +6,7 @@ no difference releases the money, because the buyer says it against his own inte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,12 @@ from nodes.passports.reading import (
     text,
     whole_memory_mib,
 )
+from nodes.passports.severity import Code, Severity
 
 IDENTITY = ("uuid", "pci_device_id", "pci_subsystem_id", "serial", "board_part_number", "compute_capability", "vbios")
-NOT_MEASURED = "not_measured"
+NOT_MEASURED, FOUND_FAULTS, FOUND_LIMITS = "not_measured", "found_faults", "found_limits"
+GRAVE = frozenset({Severity.FAULT, Severity.DISQUALIFYING})
+OF_THE_HOST = frozenset({Code.VIRTUALISED, Code.ECC_OFF, Code.SIMULATED})
 REQUIRED = frozenset({"uuid", "pci_device_id"})
 GEMM_PERMILLE = 70  # of the seller's rate, both at the same clock
 COPY_PERMILLE = 150  # of the seller's rate: ECC that was switched takes some
@@ -58,9 +61,16 @@ def differences(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> tuple[Di
     )
 
 
-def is_open(found: Collection[Difference]) -> bool:
-    """Whether nothing speaks against the card, but not every test ran: then it says neither yes nor no."""
-    return {each.code for each in found} == {NOT_MEASURED}
+def new_findings(seller: Iterable[Mapping[str, Any]], buyer: Iterable[Mapping[str, Any]]) -> Iterator[Difference]:
+    """What was found with the buyer and not with the seller, both as they are recorded.
+
+    A host makes some of it: of a card that gets hot or a link that sends again, air and slot may be the cause.
+    """
+    known = {each["code"] for each in seller}
+    fresh = [each for each in buyer if each["code"] not in known | OF_THE_HOST]
+    for code, severities in ((FOUND_FAULTS, GRAVE), (FOUND_LIMITS, {Severity.LIMIT})):
+        if found := sorted(each["code"] for each in fresh if each["severity"] in severities):
+            yield Difference(code, "none", ", ".join(found).replace("_", " "))
 
 
 def _identity(seller: Mapping[str, Any], buyer: Mapping[str, Any]) -> Iterator[Difference]:

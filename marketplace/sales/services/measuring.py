@@ -19,7 +19,7 @@ from marketplace.sales.services.rules import ALLOW
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import HOLDS_MONEY, SaleReason, SaleState
 from nodes.models import Passport
-from nodes.passports.comparison import Difference, differences, is_open
+from nodes.passports.comparison import FOUND_LIMITS, NOT_MEASURED, Difference, differences, new_findings
 from nodes.selectors import passport_of
 from nodes.services.transfers import expect_card
 
@@ -31,11 +31,16 @@ log = logging.getLogger(__name__)
 
 
 class Answer(enum.Enum):
-    """What a measurement says of what came. OPEN: nothing speaks against it, but not every test ran."""
+    """What a measurement says of what came.
+
+    OPEN: nothing speaks against it, but not every test ran. LIMITED: it was found to work with limits that the seller
+    did not disclose, which may be its new host's.
+    """
 
     SAME = enum.auto()
     OTHER = enum.auto()
     OPEN = enum.auto()
+    LIMITED = enum.auto()
 
 
 def consider_passports(*, now: datetime, limit: int = 200) -> int:
@@ -68,7 +73,8 @@ def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
     act = _act_of(sale, passport)
     if act is None:
         return False
-    found = differences(passport_of(sale.seller_passport).facts, passport.facts)
+    sold = passport_of(sale.seller_passport)
+    found = [*differences(sold.facts, passport.facts), *new_findings(sold.findings, passport.findings)]
     sale.differences = [dataclasses.asdict(each) for each in found]
     setattr(sale, COLUMNS[passport.role], passport.public_id)
     sale.save(update_fields=["differences", COLUMNS[passport.role]])
@@ -77,9 +83,12 @@ def _consider(sale_id: int, passport: Passport, now: datetime) -> bool:
 
 
 def _answer(found: Collection[Difference]) -> Answer:
-    if not found:
-        return Answer.SAME
-    return Answer.OPEN if is_open(found) else Answer.OTHER
+    codes = {each.code for each in found}
+    if codes - {NOT_MEASURED, FOUND_LIMITS}:
+        return Answer.OTHER
+    if FOUND_LIMITS in codes:
+        return Answer.LIMITED
+    return Answer.OPEN if codes else Answer.SAME
 
 
 def _is_by_its_side(sale: Sale, passport: Passport) -> bool:
@@ -118,10 +127,10 @@ def _buyer_measured(sale: Sale, answer: Answer, now: datetime) -> None:
 
 
 def _lab_measured(sale: Sale, answer: Answer, now: datetime) -> None:
-    """On nobody's side: the same card goes on to the buyer, another one to an operator."""
+    """On nobody's side: the same card goes on to the buyer, another one, or one with limits, to an operator."""
     if sale.lab_received_at is None:
         step(sale, "at_lab", now=now, lab_received_at=now)
-    if answer == Answer.OTHER:
+    if answer in (Answer.OTHER, Answer.LIMITED):
         open_dispute(sale, reason=SaleReason.OTHER_CARD, now=now)
     elif answer == Answer.SAME:
         step(sale, "lab_passed", now=now, lab_passed_at=now)

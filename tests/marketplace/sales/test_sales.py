@@ -116,6 +116,45 @@ def test_a_measurement_that_is_not_complete_accuses_nobody_and_releases_nothing(
     assert measure_for(sale, now=NEXT + 2 * DAY).state == "released"
 
 
+def found(sale, severity, now, **said):
+    """The same numbers on another host, where something is found that the seller's host did not find."""
+    findings = [{"code": "thermal", "severity": severity}, {"code": "virtualised", "severity": "disqualifying"}]
+    values = {"role": "buyer", "firm": sale.buyer, "subject": sale.public_id, "node": sale.card.node} | said
+    measure(sale.card, now=now, findings=findings, **values)
+    consider_passports(now=now)
+    return the(sale)
+
+
+def test_an_undisclosed_limit_releases_nothing_and_the_buyer_decides(deal, sale):
+    """The seller's host hid the heat, or the buyer's has no air: nobody knows."""
+    ship(sale, now=NEXT)
+    sale = found(sale, "limit", NEXT + DAY)
+    assert (sale.state, [each["code"] for each in sale.differences]) == ("inspecting", ["found_limits"])
+    assert sale.differences[0]["buyer"] == "thermal" and balances(deal.alice) == {}
+    sale = found(sale, "fault", NEXT + DAY)
+    assert (sale.state, sale.differences[0]["code"]) == ("disputed", "found_faults")
+
+
+def test_a_limit_that_was_disclosed_is_none_and_a_labs_goes_to_an_operator(deal):
+    limit = [{"code": "thermal", "severity": "limit"}]
+    lab = make_firm("Lab")
+    make_lab(lab)
+    for card, route, findings, state in zip(
+        deal.host.cards, ("", "lab", ""), (limit, [], []), ("released", "disputed", "released"), strict=True
+    ):
+        listing = list_for_sale([card], now=NOON)
+        measure(card, now=NOON, findings=findings)
+        (sale,) = buy(deal.bob, listing, now=NOON, route=route)
+        ship(sale, now=NEXT)
+        if state == "released":
+            noted = {"findings": limit if findings else [{"code": "vbios_unusual", "severity": "note"}]}
+            measure(card, now=NEXT, role="buyer", firm=deal.bob, subject=sale.public_id, node=card.node, **noted)
+            consider_passports(now=NEXT)
+        else:
+            found(sale, "limit", NEXT, role="lab", firm=lab)
+        assert the(sale).state == state
+
+
 def test_a_lab_and_a_return_that_are_not_measured_in_full_wait(deal, sale, operator):
     ship(sale, now=NEXT)
     receive(sale, now=NEXT + DAY)
