@@ -67,7 +67,7 @@ def checked_inventory(inventory: Inventory) -> Inventory:
 
 def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     """Write the node's columns and its cards; call it with the node locked."""
-    uuids = [card.uuid for card in inventory.cards]
+    uuids, before = [card.uuid for card in inventory.cards], set(uuids_in_order(node))
     if node.inventory_at is None or uuids != uuids_in_order(node):
         node.inventory_at = now
         CardOrder.objects.create(node=node, since_at=now, uuids=uuids)
@@ -83,7 +83,8 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     # Until it is seen again a missing card has no place: nobody may read another card's values as its own.
     node.cards.exclude(uuid__in=uuids).update(index=NOT_REPORTED)
     for identity in sorted(inventory.cards, key=lambda card: card.uuid):
-        _take_card(node, identity, places[identity.uuid], now)
+        if not _take_card(node, identity, places[identity.uuid], now) and identity.uuid not in before:
+            _raise_alarm(Card.objects.select_related("firm").get(uuid=identity.uuid), node, now)
 
 
 def settle_arrivals(*, now: datetime, limit: int = 200) -> int:
@@ -103,9 +104,7 @@ def _settle(conflict_id: int, now: datetime) -> bool:
     if conflict.resolved_at is not None or card.uuid not in uuids:
         return False
     place = uuids.index(card.uuid)
-    _take_card(newcomer, CardIdentity(**newcomer.inventory["cards"][place]), place, now)
-    card.refresh_from_db(fields=["node"])
-    if card.node_id != newcomer.pk:
+    if not _take_card(newcomer, CardIdentity(**newcomer.inventory["cards"][place]), place, now):
         return False
     conflict.resolved_at, conflict.ruling = now, ARRIVED
     conflict.save(update_fields=["resolved_at", "ruling"])
@@ -117,7 +116,8 @@ def uuids_in_order(node: Node) -> list[str]:
     return [card["uuid"] for card in node.inventory.get("cards", [])]
 
 
-def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> None:
+def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> bool:
+    """Whether the node has the card now; False where another one has it."""
     card = (
         Card.objects.select_for_update(of=("self",), no_key=True)
         .select_related("firm", "gpu_model")
@@ -137,7 +137,8 @@ def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) ->
         columns["identity"] = note_identity(card=card, node=node, identity=identity, model=model, now=now)
         Card.objects.filter(pk=card.pk).update(**columns)
     else:
-        _raise_alarm(card, node, now)
+        return False
+    return True
 
 
 def _with_known_id(identity: CardIdentity, card: Card | None) -> CardIdentity:
@@ -173,6 +174,7 @@ def _move_away(card: Card, newcomer: Node, now: datetime) -> None:
 def _raise_alarm(card: Card, newcomer: Node, now: datetime) -> None:
     """The node with the history keeps the card and goes on trading; an operator decides about the newcomer.
 
+    A node alarms by what it names for the first time: an agent goes on naming a card that left its host for a while.
     Whom a card was sent to is not in doubt himself: his node goes on, and gets the card when its old one lets go. Where
     the sender took a wrong one of his, a dispute is about that.
     """

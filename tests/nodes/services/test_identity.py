@@ -234,6 +234,21 @@ def test_for_a_sale_no_other_card_is_measured_while_the_one_that_was_sold_is_the
         assert issue_challenge(node=buyers, request=ChallengeRequest(uuid, "buyer", subject), now=LATER)
 
 
+def test_a_host_that_goes_on_naming_a_card_that_left_it_is_not_in_doubt(node):
+    """Its agent remembers for some minutes a card that its driver lost; whatever else changes there is told with it."""
+    buyers, _ = make_node()
+    sold_to(buyers.firm)
+    CardState.objects.update(availability="lost", reasons=["gpu_lost"])
+    say(buyers, card_identity(UUID, **SEEN), now=NOON)
+    assert Card.objects.get().node == buyers
+    for _ in range(2):
+        say(node, card_identity(UUID, **SEEN), card_identity(), now=LATER)
+    assert (node.state, IdentityConflict.objects.exists()) == (NodeState.ONLINE, False)
+    say(node, now=LATER)
+    say(node, card_identity(UUID, **SEEN), now=LATER)  # it was not there, and now it is: a clone
+    assert (node.state, IdentityConflict.objects.get().newcomer) == (NodeState.QUARANTINED, node)
+
+
 def test_a_receiver_whose_host_is_gone_gets_nothing(node):
     buyers, _ = make_node()
     sold_to(buyers.firm)
