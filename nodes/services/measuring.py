@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from nodes.agent.passport import ROLES, ChallengeRequest
-from nodes.models import Card, CardTransfer, Claim, ConflictEvidence, IdentityConflict, Node, Passport
+from nodes.models import Card, CardOrder, CardTransfer, Claim, ConflictEvidence, IdentityConflict, Node, Passport
 from nodes.states import ClaimKind, NodeState
 
 LAB = "lab"
@@ -44,12 +44,21 @@ def check_place(card: Card | None, node: Node) -> Card:
 
 
 def check_subject(card: Card, node: Node, subject: str) -> None:
-    """Raises Conflict where the card that was sent here for this sale is in the host too, and another is measured."""
-    sent = (
-        CardTransfer.objects.filter(holder=subject, to_firm=node.firm_id, ended_at=None).select_related("card").first()
-    )
-    if sent and sent.card_id != card.pk and sent.card.node_id == node.pk and sent.card.uuid in _reported(node):
+    """Raises Conflict for a card that can't have come in the parcel of this sale.
+
+    The one that was sold is in the host too, or this one was there already when the parcel was sent.
+    """
+    transfers = CardTransfer.objects.filter(holder=subject, to_firm=node.firm_id, ended_at=None)
+    sent = transfers.select_related("card").first()
+    if sent is None or sent.card_id == card.pk:
+        return
+    if sent.card.node_id == node.pk and sent.card.uuid in _reported(node):
         raise Conflict(f"{subject} is about {sent.card.uuid} of this host: measure that one", code="another_card")
+    orders = CardOrder.objects.filter(node=node, since_at__lt=sent.since_at).order_by("-since_at", "-pk")
+    before = orders.values_list("uuids", flat=True).first()
+    if card.uuid in (before or []):
+        raise Conflict(f"this card was here before that of {subject} was sent: name the one that came with --card",
+                       code="another_card")  # fmt: skip
 
 
 def check_free(card: Card, since: datetime, until: datetime) -> None:

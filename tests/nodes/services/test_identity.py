@@ -143,7 +143,7 @@ def test_a_changed_card_is_not_idle_until_an_operator_has_looked(node):
 
 
 def sold_to(firm):
-    card = Card.objects.get()
+    card = Card.objects.get(uuid=UUID)
     Claim.objects.create(card=card, period=DateTimeTZRange(NOON, None), kind=ClaimKind.SALE, holder="sale_1")
     expect_card(card=card, to_firm=firm, holder="sale_1", now=NOON)
     return card
@@ -219,11 +219,15 @@ def test_who_was_sent_a_wrong_card_is_not_in_doubt(node):
     assert strangers.state == NodeState.QUARANTINED
 
 
-def test_for_a_sale_no_other_card_is_measured_while_the_one_that_was_sold_is_there(node):
+def test_for_a_sale_no_card_is_measured_that_can_not_have_come_in_its_parcel(node):
+    """It would open a dispute with a seller who did nothing wrong."""
     buyers, _ = make_node()
-    own, came = card_identity(), card_identity(UUID, **SEEN)
+    old, own, came = card_identity(), card_identity(), card_identity(UUID, **SEEN)
+    say(buyers, old, now=NOON - timedelta(hours=1))
     sold_to(buyers.firm)
-    say(buyers, own)
+    with pytest.raises(Conflict, match="was here before"):
+        issue_challenge(node=buyers, request=ChallengeRequest(old.uuid, "buyer", "sale_1"), now=NOON)
+    say(buyers, old, own)
     ask = ChallengeRequest(own.uuid, "buyer", "sale_1")
     assert issue_challenge(node=buyers, request=ask, now=NOON)  # what came may be another card
     say(node, card_identity())
