@@ -124,6 +124,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "marketplace.common.middleware.ContentSecurityPolicyMiddleware",
+    "marketplace.common.middleware.BodyLengthMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -157,7 +158,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env_bool("BEHIN
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 MEDIA_ROOT = env("MEDIA_ROOT", str(BASE_DIR / ".local" / "media"))  # photos; served by our own views
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # a body, or what a form has beside its files
+UPLOAD_BYTES_MAX = 16 * 1024 * 1024  # a form with its files; a photo of half of that is refused in words
 
 TEMPLATES = [
     {

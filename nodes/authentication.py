@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from marketplace.common import clock
-from marketplace.common.errors import DomainError, Unauthorised
+from marketplace.common.errors import TooLarge, Unauthorised
 from nodes.agent.protocol import BODY_BYTES_MAX, NODE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signing_input
 from nodes.models import Node
 from nodes.states import NodeState
@@ -23,12 +23,6 @@ from nodes.states import NodeState
 SKEW_MS_MAX = 10 * 60 * 1000
 TIMESTAMP_DIGITS_MAX = 15
 LENGTH_DIGITS_MAX = 15
-
-
-class TooLarge(DomainError):
-    """The body is larger than any that the protocol needs."""
-
-    status, code, title = 413, "too_large", "Payload too large"
 
 
 class NodeSignature(BaseAuthentication):

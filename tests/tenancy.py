@@ -142,7 +142,10 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
             "sales/<str:sale_id>/",
             *(
                 f"sales/<str:sale_id>/{each}/"
-                for each in ("ship", "receive", "accept", "dispute", "evidence", "resolve")
+                for each in (
+                    *("ship", "receive", "accept", "dispute", "evidence", "resolve"),
+                    *("question-address", "address"),
+                )
             ),
         ],
         _SALE,
@@ -196,8 +199,8 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "card-bids/"): frozenset({"trade"}),
     ("patch", "card-bids/<str:bid_id>/"): frozenset({"trade"}),
     ("post", "card-bids/<str:bid_id>/cancel/"): frozenset({"trade"}),
-    **{("post", f"sales/<str:sale_id>/{each}/"): SELLS for each in ("ship", "receive", "evidence")},
-    **{("post", f"sales/<str:sale_id>/{each}/"): frozenset({"trade"}) for each in ("accept", "dispute")},
+    **{("post", f"sales/<str:sale_id>/{each}/"): SELLS for each in ("ship", "receive", "evidence", "question-address")},
+    **{("post", f"sales/<str:sale_id>/{each}/"): frozenset({"trade"}) for each in ("accept", "dispute", "address")},
     ("post", "sales/<str:sale_id>/resolve/"): frozenset(),
     **{("post", f"export-rules/decisions/<str:decision_id>/{each}/"): frozenset() for each in ("rule", "documents")},
     ("post", "export-rules/firms/<str:firm_id>/names/"): frozenset(),

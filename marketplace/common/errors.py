@@ -59,6 +59,12 @@ class Conflict(DomainError):
     status, code, title = 409, "conflict", "Conflict"
 
 
+class TooLarge(DomainError):
+    """The body is longer than any that is asked for; nothing of it was read."""
+
+    status, code, title = 413, "too_large", "Payload too large"
+
+
 class Unprocessable(DomainError):
     """The same Idempotency-Key came with another body."""
 

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from marketplace.common import hints
 from marketplace.common.api import problem
-from marketplace.common.errors import DomainError, NotAllowed, NotFound
+from marketplace.common.errors import DomainError, NotAllowed, NotFound, TooLarge
 
 MACHINE_PATHS = ("/api/", "/agent/")
 
@@ -53,6 +53,12 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404 for an unknown path: a problem for machines, a page for people."""
     return _problem(request, NotFound()) or defaults.page_not_found(request, exception)
+
+
+def too_large(request: HttpRequest, bytes_max: int) -> HttpResponse:
+    """413: nothing of the body was read."""
+    error = TooLarge(f"at most {bytes_max} bytes can be sent here")
+    return _problem(request, error) or render(request, "413.html", {"mib": bytes_max // 2**20}, status=413)
 
 
 def broken(request: HttpRequest) -> HttpResponse:

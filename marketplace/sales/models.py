@@ -138,6 +138,10 @@ class Sale(models.Model):
     deadline_at = models.DateTimeField(null=True)
     asked_at = models.DateTimeField(null=True)  # when the rules were asked last while it waits for them
     held_at = models.DateTimeField(null=True)  # since when the rules keep it from being shipped
+    address = models.CharField(max_length=500, blank=True)  # as its buyer corrected it; empty: the bid's
+    address_question = models.CharField(max_length=500, blank=True)  # what is wrong with it, says the seller
+    address_questions = models.PositiveIntegerField(default=0)
+    address_asked_at = models.DateTimeField(null=True)  # since when the seller waits for an answer
     carrier = models.CharField(max_length=40, blank=True)
     tracking = models.CharField(max_length=60, blank=True)
     shipped_at = models.DateTimeField(null=True)
@@ -177,6 +181,11 @@ class Sale(models.Model):
         return Landed(self.item_micros, self.shipping_micros, self.tax_micros, self.rent_credit_micros)
 
     @property
+    def buyers_address(self) -> str:
+        """Where its buyer wants it."""
+        return self.address or self.bid.address
+
+    @property
     def is_abroad(self) -> bool:
         return self.ships_from != self.ships_to
 
@@ -193,6 +202,7 @@ class Sale(models.Model):
             ship_clock_at=max(self.paid_at or self.agreed_at, self.ships_after_at),
             is_abroad=self.is_abroad,
             is_held=self.held_at is not None,
+            is_address_asked=self.address_asked_at is not None,
             by_lab=self.route == Route.LAB,
             lab_received=self.lab_received_at is not None,
             lab_passed=self.lab_passed_at is not None,

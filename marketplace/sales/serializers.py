@@ -13,7 +13,7 @@ from marketplace.common.api import MicrosField, MoneyShape, PageQuery, StrictSer
 from marketplace.sales.models import CardBid, Dispute, Sale
 from marketplace.sales.pricing import payout
 from marketplace.sales.services.bidding import COUNT_MAX, BidRequest, Quote, Take
-from marketplace.sales.silence import SILENCES, Party, step_of
+from marketplace.sales.silence import SILENCES, Party, Step, step_of
 from marketplace.sales.states import BidState, Route, Ruling, SaleState
 
 ADDRESS_MAX = 500
@@ -69,6 +69,18 @@ class ShipInput(StrictSerializer):
     carrier = serializers.CharField(max_length=40)
     tracking = serializers.CharField(max_length=60)
     label_photo = serializers.CharField(max_length=32)
+
+
+class AddressQuestionInput(StrictSerializer):
+    """The body of POST /sales/{id}/question-address/: why the seller can't ship there."""
+
+    reason = serializers.CharField(max_length=ADDRESS_MAX)
+
+
+class AddressInput(StrictSerializer):
+    """The body of POST /sales/{id}/address/: the whole address; the country can't change."""
+
+    address = serializers.CharField(max_length=ADDRESS_MAX)
 
 
 class DisputeInput(StrictSerializer):
@@ -195,6 +207,7 @@ class SaleShape(serializers.Serializer[Sale]):
     ships_from = serializers.CharField()
     ships_to = serializers.CharField()
     address = serializers.CharField(allow_null=True)
+    address_question = serializers.CharField(allow_null=True)
     ships_after_at = serializers.DateTimeField()
     shipping = serializers.DictField()
     passports = serializers.DictField()
@@ -284,7 +297,7 @@ def address_for(sale: Sale, side: str) -> str | None:
     """Where this side sends the card, or has it sent: a lab stands between seller and buyer, and knows both."""
     if side != "buyer" and sale.paid_at is None:
         return None
-    return sale.lab.address if sale.lab and side == "seller" else sale.bid.address
+    return sale.lab.address if sale.lab and side == "seller" else sale.buyers_address
 
 
 def sale_json(sale: Sale, firm: Firm | None) -> dict[str, Any]:
@@ -304,6 +317,7 @@ def sale_json(sale: Sale, firm: Firm | None) -> dict[str, Any]:
         "fee": money_json(share.fee_micros, sale.currency) if sees_share else None,
         "seller_gets": money_json(share.seller_micros, sale.currency) if sees_share else None,
         "address": address_for(sale, side),
+        "address_question": sale.address_question if step is Step.ADDRESS_ASKED else None,
         "disputes": [dispute_json(each) for each in sale.disputes.all()],
         **_goods_json(sale),
         **_travel_json(sale),

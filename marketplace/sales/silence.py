@@ -33,6 +33,7 @@ class Step(enum.StrEnum):
     AGREED = "agreed"
     TO_SHIP = "to_ship"
     SHIPPING_HELD = "shipping_held"
+    ADDRESS_ASKED = "address_asked"
     TO_LAB = "to_lab"
     AT_LAB = "at_lab"
     FROM_LAB = "from_lab"
@@ -67,6 +68,7 @@ SILENCES: Mapping[Step, Silence] = {
     Step.AGREED: S(Party.OPERATOR, "cancelled", "compliance_silent", "cancelled", business_days=5),
     Step.TO_SHIP: S(Party.SELLER, "cancelled", "not_shipped", "cancelled", business_days=2, credits_buyer=True),
     Step.SHIPPING_HELD: S(Party.OPERATOR, "cancelled", "compliance_silent", "cancelled", business_days=5),
+    Step.ADDRESS_ASKED: S(Party.BUYER, "cancelled", "address_silent", "cancelled", business_days=2),
     Step.TO_LAB: S(Party.LAB, "disputed", "delivery_unproven", "refunded", days=14, days_abroad=21),
     Step.AT_LAB: S(Party.LAB, "disputed", "lab_silent", "refunded", business_days=5),
     Step.FROM_LAB: S(Party.BUYER, "disputed", "delivery_unproven", "refunded", days=14, days_abroad=21),
@@ -92,6 +94,7 @@ class Facts:
     ship_clock_at: datetime
     is_abroad: bool = False
     is_held: bool = False
+    is_address_asked: bool = False
     by_lab: bool = False
     lab_received: bool = False
     lab_passed: bool = False
@@ -115,7 +118,9 @@ def step_of(facts: Facts) -> Step | None:
         case "agreed":
             return Step.AGREED
         case "paid":
-            return Step.SHIPPING_HELD if facts.is_held else Step.TO_SHIP
+            if facts.is_held:
+                return Step.SHIPPING_HELD
+            return Step.ADDRESS_ASKED if facts.is_address_asked else Step.TO_SHIP
         case "shipped":
             return _step_of_shipped(facts)
         case "received":

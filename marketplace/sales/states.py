@@ -85,6 +85,7 @@ class SaleReason(models.TextChoices):
     NOT_SHIPPED = "not_shipped", "The seller did not ship in time"
     COMPLIANCE_BLOCK = "compliance_block", "The rules do not allow it"
     COMPLIANCE_SILENT = "compliance_silent", "Nobody cleared it in time"
+    ADDRESS_SILENT = "address_silent", "The buyer did not correct the address"
     DELIVERY_UNPROVEN = "delivery_unproven", "Nobody proved that it arrived"
     OTHER_CARD = "other_card", "What was measured is not what was sold"
     LAB_SILENT = "lab_silent", "The lab did not answer"

@@ -2,6 +2,7 @@ from django.urls import path
 
 from marketplace.sales.views import (
     AcceptSaleView,
+    AnswerAddressView,
     BuyCardView,
     CancelCardBidView,
     CardBidsView,
@@ -9,6 +10,7 @@ from marketplace.sales.views import (
     CardDepthView,
     DisputeSaleView,
     EvidenceView,
+    QuestionAddressView,
     QuoteCardView,
     ReceiveSaleView,
     ResolveSaleView,
@@ -27,6 +29,8 @@ urlpatterns = [
     path("sales/", SalesView.as_view()),
     path("sales/<str:sale_id>/", SaleView.as_view()),
     path("sales/<str:sale_id>/ship/", ShipSaleView.as_view()),
+    path("sales/<str:sale_id>/question-address/", QuestionAddressView.as_view()),
+    path("sales/<str:sale_id>/address/", AnswerAddressView.as_view()),
     path("sales/<str:sale_id>/receive/", ReceiveSaleView.as_view()),
     path("sales/<str:sale_id>/accept/", AcceptSaleView.as_view()),
     path("sales/<str:sale_id>/dispute/", DisputeSaleView.as_view()),

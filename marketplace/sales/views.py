@@ -39,6 +39,8 @@ from marketplace.sales.models import Sale
 from marketplace.sales.selectors import any_sale, bid_of, bids_of, model_of, sale_of, sales_of
 from marketplace.sales.serializers import (
     COLUMNS,
+    AddressInput,
+    AddressQuestionInput,
     BuyInput,
     CardBidChanges,
     CardBidInput,
@@ -58,6 +60,7 @@ from marketplace.sales.serializers import (
     sale_json,
     take_of,
 )
+from marketplace.sales.services.addresses import answer_address, question_address
 from marketplace.sales.services.bidding import buy_once, cancel_bid_once, change_bid, place_bid_once, quote
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
 from marketplace.sales.services.shipping import Shipment, accept_sale, receive_sale, ship_sale
@@ -197,6 +200,28 @@ class ShipSaleView(APIView):
         said = parse(ShipInput, request.data)
         shipment = Shipment(said["carrier"], said["tracking"], said["label_photo"])
         ship_sale(firm=caller.firm, public_id=sale_id, shipment=shipment, actor=caller.actor, now=clock.now())
+        return _sale(caller, sale_id)
+
+
+class QuestionAddressView(APIView):
+    """The seller can't ship to this address: the buyer is asked to correct it."""
+
+    @extend_schema(request=AddressQuestionInput, responses=SaleShape, operation_id="sales_question_address")
+    def post(self, request: Request, sale_id: str) -> Response:
+        caller = _party(request, sale_id, SELLS)
+        reason = parse(AddressQuestionInput, request.data)["reason"]
+        question_address(firm=caller.firm, public_id=sale_id, reason=reason, actor=caller.actor, now=clock.now())
+        return _sale(caller, sale_id)
+
+
+class AnswerAddressView(APIView):
+    """The buyer's answer: the address, corrected or as it was."""
+
+    @extend_schema(request=AddressInput, responses=SaleShape, operation_id="sales_answer_address")
+    def post(self, request: Request, sale_id: str) -> Response:
+        caller = _party(request, sale_id, (Scope.TRADE,))
+        address = parse(AddressInput, request.data)["address"]
+        answer_address(firm=caller.firm, public_id=sale_id, address=address, actor=caller.actor, now=clock.now())
         return _sale(caller, sale_id)
 
 

@@ -25,7 +25,8 @@ from nodes.services.transfers import expect_card
 
 COLUMNS = {"buyer": "buyer_passport", "lab": "lab_passport", "seller": "return_passport"}
 AT_THE_BUYER = frozenset({
-    Step.TO_SHIP, Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_UNDELIVERED, Step.DISPUTED_DELIVERED,
+    Step.TO_SHIP, Step.ADDRESS_ASKED, Step.TO_BUYER, Step.FROM_LAB, Step.INSPECTING, Step.DISPUTED_UNDELIVERED,
+    Step.DISPUTED_DELIVERED,
 })  # fmt: skip
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from marketplace.sales.services.rules import ALLOW, BLOCK, decide_for
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import SaleReason, SaleState
 
+BEFORE_SHIPPING = frozenset({Step.TO_SHIP, Step.SHIPPING_HELD, Step.ADDRESS_ASKED})
 ASK_AGAIN = timedelta(minutes=10)
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def ask_about_ruled_sales(*, now: datetime, limit: int = 100) -> int:
 def ask_about_shipping(sale_id: int, now: datetime) -> ComplianceDecision | None:
     """The rules' answer about shipping, with what follows of it; None when it is no longer asked."""
     sale = sale_for_update(sale_id)
-    return hold_or_let_go(sale, now) if step_of(sale.facts()) in (Step.TO_SHIP, Step.SHIPPING_HELD) else None
+    return hold_or_let_go(sale, now) if step_of(sale.facts()) in BEFORE_SHIPPING else None
 
 
 def hold_or_let_go(sale: Sale, now: datetime) -> ComplianceDecision:

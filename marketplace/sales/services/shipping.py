@@ -19,7 +19,7 @@ from marketplace.sales.models import Evidence, Sale
 from marketplace.sales.selectors import any_sale, is_leased, sale_for_update, sale_of
 from marketplace.sales.services.arrivals import arrive, arrive_where_it_goes
 from marketplace.sales.services.moving import finish, move, step
-from marketplace.sales.services.permission import ask_about_shipping
+from marketplace.sales.services.permission import BEFORE_SHIPPING, ask_about_shipping
 from marketplace.sales.silence import Step, step_of
 from marketplace.sales.states import SaleReason, SaleState
 from nodes.models import CardTransfer
@@ -43,13 +43,13 @@ def ship_sale(*, firm: Firm, public_id: str, shipment: Shipment, actor: str, now
     """
     sale = sale_of(firm, public_id)
     _require_label(sale, firm, shipment)
-    if sale.seller_id == firm.pk and step_of(sale.facts()) in (Step.TO_SHIP, Step.SHIPPING_HELD):
+    if sale.seller_id == firm.pk and step_of(sale.facts()) in BEFORE_SHIPPING:
         require_unleased(sale, now)
         _require_shippable(sale.pk, now)
     with transaction.atomic():
         sale = sale_for_update(sale.pk)
         match step_of(sale.facts()):
-            case Step.TO_SHIP if sale.seller_id == firm.pk:
+            case Step.TO_SHIP | Step.ADDRESS_ASKED if sale.seller_id == firm.pk:
                 _ship(sale, shipment, actor, now)
             case Step.FROM_LAB if sale.lab_id == firm.pk and not sale.onward_tracking:
                 columns = {"onward_carrier": shipment.carrier, "onward_tracking": shipment.tracking}

@@ -221,6 +221,18 @@ class EvidenceForm(PageForm):
         return values
 
 
+class AddressQuestionForm(PageForm):
+    """Why nothing can be shipped to the buyer's address."""
+
+    reason = forms.CharField(label="What is wrong with it", max_length=ADDRESS_MAX)
+
+
+class AddressForm(PageForm):
+    """The address, corrected or as it was."""
+
+    address = forms.CharField(label="Address", max_length=ADDRESS_MAX, widget=forms.Textarea(attrs={"rows": 3}))
+
+
 class DisputeForm(PageForm):
     """Why it is not what was sold."""
 

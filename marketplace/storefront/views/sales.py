@@ -23,7 +23,9 @@ from marketplace.sales.models import Lab, Sale
 from marketplace.sales.pricing import payout
 from marketplace.sales.selectors import any_sale, is_leased, sale_of, sales_of
 from marketplace.sales.serializers import side_of
+from marketplace.sales.services.addresses import answer_address, may_question, question_address
 from marketplace.sales.services.disputing import add_evidence, dispute_sale, rule
+from marketplace.sales.services.permission import BEFORE_SHIPPING
 from marketplace.sales.services.shipping import (
     Shipment,
     accept_sale,
@@ -33,7 +35,14 @@ from marketplace.sales.services.shipping import (
     ship_sale,
 )
 from marketplace.sales.silence import SILENCES, Step, step_of
-from marketplace.storefront.forms.cards import DisputeForm, EvidenceForm, RulingForm, ShipForm
+from marketplace.storefront.forms.cards import (
+    AddressForm,
+    AddressQuestionForm,
+    DisputeForm,
+    EvidenceForm,
+    RulingForm,
+    ShipForm,
+)
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, operator_page, sentence
 from marketplace.storefront.sale_words import phases_of, turn_of
 from nodes.selectors import arrivals_held_up
@@ -64,8 +73,11 @@ ACTIONS = {"receive": receive_sale, "accept": accept_sale}
 SAID = {
     "ship": "Noted: it is on its way.",
     "evidence": "Sent: both sides and operators see it.",
+    "question": "Asked: the buyer is to correct the address.",
+    "address": "Noted: the seller ships to this address.",
     "dispute": "The dispute is open: an operator looks at what both sides show.",
 }
+SHOWN_IF = {"ship": "may_ship", "dispute": "may_dispute", "question": "may_question", "address": "may_answer"}
 DONE = {"receive": "Noted: it has arrived.", "accept": "Done: the money has moved."}
 
 
@@ -88,17 +100,16 @@ def sale_page(request: HttpRequest, caller: Caller, sale_id: str) -> HttpRespons
     sale = sale_of(caller.firm, sale_id)
     side, step = side_of(sale, caller.firm), step_of(sale.facts())
     name = request.POST.get("form", "") if request.method == "POST" else ""
-    form_list: dict[str, forms.Form] = {
-        "ship": ShipForm(*_data(request, name == "ship"), prefix="ship"),
-        "evidence": EvidenceForm(*_data(request, name == "evidence"), prefix="evidence"),
-        "dispute": DisputeForm(*_data(request, name == "dispute"), prefix="dispute"),
-    }
+    form_list = _forms(request, name, sale if side == "buyer" else None)
     if name in form_list and form_list[name].is_valid() and _said(caller, sale, name, form_list[name]):
         messages.success(request, SAID[name])
         return redirect("storefront:sale", sale_id)
     context = _context(sale, side, step) | {"forms": form_list, "is_member": bool(caller.scopes & set(SELLS))}
     context |= _news(request, context)
     is_wrong = any(form.errors for form in form_list.values())
+    if name in SHOWN_IF and not context[SHOWN_IF[name]]:  # the sale has moved on, and the form is no longer there
+        for text in form_list[name].non_field_errors():
+            messages.error(request, str(text))
     return render(request, "storefront/sales/sale.html", context, status=FORM_REFUSED if is_wrong else 200)
 
 
@@ -163,8 +174,11 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "shows_address": sale.paid_at is not None or side == "buyer",
         "bundle": evidence_bundle(sale),
         "disputes": sale.disputes.order_by("pk"),
-        "may_ship": SENDS.get(side) == step and not (side == "lab" and sale.onward_tracking),
-        "is_leased": step in {Step.TO_SHIP, Step.SHIPPING_HELD} and is_leased(sale, now=clock.now()),
+        "may_question": side == "seller" and may_question(sale),
+        "may_answer": side == "buyer" and step == Step.ADDRESS_ASKED,
+        "may_ship": (SENDS.get(side) == step or (side, step) == ("seller", Step.ADDRESS_ASKED))
+        and not (side == "lab" and sale.onward_tracking),
+        "is_leased": step in BEFORE_SHIPPING and is_leased(sale, now=clock.now()),
         "may_receive": step in RECEIVES.get(side, ()),
         "may_accept": step in ACCEPTS.get(side, ()),
         "may_dispute": step in DISPUTES.get(side, ()),
@@ -188,14 +202,26 @@ def _look_days(sale: Sale) -> int:
     return look.days if sale.ships_from == sale.ships_to or look.days_abroad is None else look.days_abroad
 
 
+def _forms(request: HttpRequest, name: str, bought: Sale | None) -> dict[str, forms.Form]:
+    """Everything that can be said on the page; the one that was sent has its data."""
+    said = {"ship": ShipForm, "evidence": EvidenceForm, "dispute": DisputeForm, "question": AddressQuestionForm}
+    form_list: dict[str, forms.Form] = {
+        each: form(*_data(request, name == each), prefix=each) for each, form in said.items()
+    }
+    initial = {"address": bought.buyers_address} if bought else {}
+    form_list["address"] = AddressForm(*_data(request, name == "address"), prefix="address", initial=initial)
+    return form_list
+
+
 def _data(request: HttpRequest, is_sent: bool) -> tuple[Any, Any]:
     return (request.POST, request.FILES) if is_sent else (None, None)
 
 
 def _said(caller: Caller, sale: Sale, name: str, form: forms.Form) -> bool:
     """Carry out what one of the page's forms says; a refusal is shown in it."""
-    require_any(caller, (Scope.TRADE,) if name == "dispute" else SELLS)
-    act = {"ship": _ship, "evidence": _evidence, "dispute": _dispute}[name]
+    require_any(caller, (Scope.TRADE,) if name in ("dispute", "address") else SELLS)
+    acts = {"ship": _ship, "evidence": _evidence, "dispute": _dispute, "question": _question, "address": _address}
+    act = acts[name]
     return _act(form, lambda: act(caller, sale, form.cleaned_data))
 
 
@@ -231,6 +257,14 @@ def _evidence(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
 
 def _dispute(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
     dispute_sale(firm=caller.firm, public_id=sale.public_id, text=values["text"], actor=caller.actor, now=clock.now())
+
+
+def _question(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
+    question_address(firm=caller.firm, public_id=sale.public_id, actor=caller.actor, now=clock.now(), **values)
+
+
+def _address(caller: Caller, sale: Sale, values: dict[str, Any]) -> None:
+    answer_address(firm=caller.firm, public_id=sale.public_id, actor=caller.actor, now=clock.now(), **values)
 
 
 def _rule(operator: User, sale: Sale, form: RulingForm) -> None:

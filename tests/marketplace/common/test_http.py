@@ -12,7 +12,7 @@ from marketplace import urls
 from marketplace.common import hints, rate
 from marketplace.common.addresses import client_address
 from tests.conftest import TEST_DATABASE
-from tests.factories import api_of, make_firm
+from tests.factories import api_of, make_firm, make_person
 
 
 def explode(_):
@@ -47,8 +47,43 @@ def test_a_body_that_is_too_large_is_a_problem():
     client = api_of(make_firm())
     client.raise_request_exception = False
     answer = client.generic("POST", "/api/v1/api-keys/", body, content_type="application/json")
-    assert answer.status_code in {400, 413}
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert answer["Content-Type"] == "application/problem+json"
+
+
+class Unread:
+    """A body that nobody may look into."""
+
+    def read(self, *_):
+        raise AssertionError("the body was read")
+
+    readline = read
+
+
+FORM, PLAIN = "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/api/v1/sales/sale_x/evidence/", "/agent/v1/enrol"])
+@pytest.mark.parametrize(
+    ("kind", "length"),
+    [
+        (FORM, 16 * 2**20 + 1),
+        (FORM.upper(), 10**30),
+        (PLAIN, 2**20 + 1),
+        ("application/json", 2**20 + 1),
+        (PLAIN, "-1"),
+    ],
+)
+@pytest.mark.parametrize("is_member", [False, True])
+def test_a_body_that_is_too_long_is_refused_by_its_length_and_not_read(address, kind, length, is_member):
+    client = Client(enforce_csrf_checks=True)
+    if is_member:
+        client.force_login(make_person(make_firm()))
+    said = {"wsgi.input": Unread(), "CONTENT_LENGTH": str(length)}
+    answer = client.generic("POST", address, b"", content_type=kind, **said)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert "Content-Security-Policy" in answer.headers and "X-Request-Id" in answer.headers
 
 
 @pytest.mark.django_db

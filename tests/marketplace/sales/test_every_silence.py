@@ -13,6 +13,7 @@ from django.core.management import call_command
 from marketplace.common.errors import NotAllowed
 from marketplace.ledger.models import Account, AccountKind
 from marketplace.sales.models import Sale
+from marketplace.sales.services.addresses import question_address
 from marketplace.sales.services.disputing import dispute_sale, rule
 from marketplace.sales.services.silences import advance_sales
 from marketplace.sales.silence import HELD_AT_MOST, SILENCES, Step, step_of
@@ -59,6 +60,10 @@ class Way:
     def shipping_held(self):
         with pytest.raises(NotAllowed):
             self.ship()
+
+    def address_asked(self):
+        firm, sale = self.deal.alice, self.sale().public_id
+        question_address(firm=firm, public_id=sale, reason="no street", actor="t", now=LATER)
 
     def to_lab(self):
         self.ship()

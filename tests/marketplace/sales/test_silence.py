@@ -32,7 +32,7 @@ facts = st.builds(
     ship_clock_at=moments,
     **dict.fromkeys(
         (
-            "is_abroad", "is_held", "by_lab", "lab_received", "lab_passed",
+            "is_abroad", "is_held", "is_address_asked", "by_lab", "lab_received", "lab_passed",
             "delivered", "sent_back", "came_back",
         ),
         st.booleans(),
@@ -52,7 +52,7 @@ def test_every_step_has_its_line_and_every_line_is_a_move_that_exists():
 
 def state_of(step):
     """The state whose step it is."""
-    if step in (Step.TO_SHIP, Step.SHIPPING_HELD):
+    if step in (Step.TO_SHIP, Step.SHIPPING_HELD, Step.ADDRESS_ASKED):
         return "paid"
     if step in (Step.TO_LAB, Step.AT_LAB, Step.FROM_LAB, Step.TO_BUYER):
         return "shipped"

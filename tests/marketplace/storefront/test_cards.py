@@ -225,6 +225,36 @@ def test_the_page_of_a_sale_says_what_was_said_of_the_card_when_it_was_sold(shop
         assert "Was used for mining; New thermal paste" in shown
 
 
+def test_an_address_is_asked_about_and_corrected_on_the_sales_page(shop, frozen):
+    (sale,) = buy(shop.market.bob, list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now()), now=frozen.now())
+    place, buyer, seller = url("sale", sale.public_id), browser(shop.buyer), browser(shop.seller)
+    assert b"Nothing can be shipped there" in seller.get(place).content
+    assert b"Nothing can be shipped there" not in buyer.get(place).content
+    assert seller.post(place, {"form": "question"}).status_code == 422
+    assert seller.post(place, {"form": "question", "question-reason": "no house number"}).status_code == 302
+    shown = buyer.get(place).content
+    assert b"no house number" in shown and b"is your turn to correct the address" in shown
+    assert b"no house number" in seller.get(place).content
+    assert buyer.post(place, {"form": "address", "address-address": "7 rue de la Carte"}).status_code == 302
+    assert b"7 rue de la Carte" in seller.get(place).content
+    again = buyer.post(place, {"form": "address", "address-address": "8 rue de la Carte"})
+    assert again.status_code == 422 and b"Nobody asks about this address" in again.content
+
+
+def test_what_comes_too_late_is_refused_in_words_although_its_form_is_gone(shop, frozen):
+    (sale,) = buy(shop.market.bob, list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now()), now=frozen.now())
+    place, seller = url("sale", sale.public_id), browser(shop.seller)
+    Sale.objects.update(state="cancelled", deadline_at=None, closed_at=frozen.now())
+    for said in (
+        {"form": "ship", "ship-carrier": "DHL", "ship-tracking": "JD1", "ship-file": upload(7)},
+        {"form": "question", "question-reason": "no street"},
+    ):
+        late = seller.post(place, said)
+        assert late.status_code == 422
+        (text,) = late.context["messages"]
+        assert str(text) in late.content.decode().replace("&#x27;", "'")
+
+
 def test_the_open_page_of_a_sale_is_told_when_there_is_more(shop, frozen):
     listing = list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now())
     (sale,) = buy(shop.market.bob, listing, now=frozen.now())

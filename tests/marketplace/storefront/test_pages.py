@@ -74,3 +74,22 @@ def test_offers_say_how_many_leases_their_host_kept(client, scene, basis_points,
     assert shown in client.get(url("offers")).content
     kept = client.get(url("offers") + "?kept=99").content
     assert (b"Without the leases kept" in kept) == (basis_points != 10_000)
+
+
+class Unread:
+    """A body that nobody may look into."""
+
+    def read(self, *_):
+        raise AssertionError("the body was read")
+
+    readline = read
+
+
+@pytest.mark.parametrize("is_form", [True, False])
+def test_a_page_refuses_what_is_too_long_before_it_reads_it(buyer, is_form):
+    kind = "multipart/form-data; boundary=x" if is_form else "application/x-www-form-urlencoded"
+    said = {"wsgi.input": Unread(), "CONTENT_LENGTH": str((16 if is_form else 1) * 2**20 + 1)}
+    answer = buyer.generic("POST", url("wallet"), b"", content_type=kind, **said)
+    assert answer.status_code == 413
+    assert b"can&#x27;t be sent in one go" in answer.content or b"can't be sent in one go" in answer.content
+    assert "Content-Security-Policy" in answer.headers
