@@ -90,6 +90,7 @@ class SaleReason(models.TextChoices):
     OTHER_CARD = "other_card", "What was measured is not what was sold"
     LAB_SILENT = "lab_silent", "The lab did not answer"
     BUYER_DISPUTES = "buyer_disputes", "The buyer disputes it"
+    SELLER_DISPUTES = "seller_disputes", "The seller disputes what came back"
     OPERATOR_RULED = "operator_ruled", "An operator ruled"
     OPERATOR_SILENT = "operator_silent", "No operator ruled in time"
     NOT_SENT_BACK = "not_sent_back", "The buyer did not send it back"

@@ -23,7 +23,7 @@ TASKS = {
     Step.TO_BUYER: "say that the parcel has arrived, or measure the card",
     Step.RECEIVED: "begin the inspection",
     Step.INSPECTING: "measure the card, or say what is wrong with it",
-    Step.DISPUTED_UNDELIVERED: "rule on the dispute: nobody has proved that it arrived",
+    Step.DISPUTED_UNDELIVERED: "rule on the dispute: nobody has proved that the buyer has it",
     Step.DISPUTED_DELIVERED: "rule on the dispute",
     Step.DISPUTED_RETURN_UNPROVEN: "rule on the dispute: nobody has proved that it came back",
     Step.DISPUTED_RETURNED: "rule on the dispute about what came back",
@@ -113,12 +113,16 @@ class Phase:
     is_here: bool = False
 
 
-def turn_of(step: Step | None, side: str) -> Turn:
-    """Whose turn it is, as `side` reads it: buyer, seller, lab or operator."""
+def turn_of(step: Step | None, side: str, *, at_the_end: bool = False) -> Turn:
+    """Whose turn it is, as `side` reads it: buyer, seller, lab or operator.
+
+    `at_the_end`: the step's deadline is the end of the 60 days for which money is held at most.
+    """
     if step is None:
         return Turn("", False, "", "")
     silence = SILENCES[step]
-    after = FOLLOWS[silence.outcome] + (", with a credit from the seller" if silence.credits_buyer else "")
+    credit = ", with a credit from the seller" if silence.credits_buyer and not at_the_end else ""
+    after = FOLLOWS[silence.at_the_end if at_the_end else silence.outcome] + credit
     return Turn(silence.party, silence.party == side and silence.party != Party.NOBODY, TASKS[step], after)
 
 

@@ -37,7 +37,7 @@ def dispute_sale(*, firm: Firm, public_id: str, text: str, actor: str, now: date
             pass
         case _:
             raise Conflict(f"this sale is {sale.state}: there is nothing to dispute now", code="wrong_state")
-    reason = SaleReason.BUYER_DISPUTES if sale.buyer_id == firm.pk else SaleReason.OTHER_CARD
+    reason = SaleReason.BUYER_DISPUTES if sale.buyer_id == firm.pk else SaleReason.SELLER_DISPUTES
     open_dispute(sale, reason=reason, now=now, actor=actor, opened_by=firm, text=text)
     return sale
 

@@ -34,7 +34,7 @@ from marketplace.sales.services.shipping import (
     require_unleased,
     ship_sale,
 )
-from marketplace.sales.silence import SILENCES, Step, step_of
+from marketplace.sales.silence import SILENCES, Step, deadline, held_until, step_of
 from marketplace.storefront.forms.cards import (
     AddressForm,
     AddressQuestionForm,
@@ -163,7 +163,7 @@ def _context(sale: Sale, side: str, step: Step | None) -> dict[str, Any]:
         "sale": sale,
         "side": side,
         "step": step,
-        "turn": turn_of(step, side),
+        "turn": turn_of(step, side, at_the_end=deadline(sale.facts()) == held_until(sale.facts())),
         "look_days": _look_days(sale),
         "lab_days": SILENCES[Step.AT_LAB].business_days,
         "back_days": SILENCES[Step.BACK].business_days,

@@ -219,6 +219,24 @@ def test_a_seller_who_does_not_ship_owes_a_credit_that_is_taken_as_soon_as_it_ca
     assert buy(deal.bob, other, now=NOON)
 
 
+def test_sellers_who_have_nothing_keep_nobody_elses_credit_waiting(deal, sale):
+    carol = make_firm("Carol")
+    theirs = buy(deal.bob, list_for_sale(Host(carol, NOON, count=1).cards, now=NOON), now=NOON)[0]
+    after(sale)
+    fund(carol, 500 * USD)
+    assert collect_credits(now=NEXT, limit=1) == 1
+    assert (the(sale).credit_paid_micros, the(theirs).credit_paid_micros) == (0, 150 * USD)
+
+
+def test_a_seller_says_that_what_came_back_is_not_it_and_nobody_says_that_it_was_measured(deal, sale, operator):
+    disputed(deal, sale)
+    rule(operator=operator, public_id=sale.public_id, ruling="return", now=NEXT)
+    ship(sale, now=NEXT, firm=deal.bob)
+    receive(sale, now=NEXT, firm=deal.alice)
+    dispute_sale(firm=deal.alice, public_id=sale.public_id, text="broken fan", actor="t", now=NEXT)
+    assert (the(sale).end_reason, Dispute.objects.order_by("pk").last().reason) == ("seller_disputes",) * 2
+
+
 def test_a_card_of_a_cancelled_sale_can_be_listed_and_rented_again(deal, sale):
     fund(deal.alice, 1000 * USD)
     after(sale)

@@ -241,6 +241,22 @@ def test_an_address_is_asked_about_and_corrected_on_the_sales_page(shop, frozen)
     assert again.status_code == 422 and b"Nobody asks about this address" in again.content
 
 
+def test_in_the_last_days_of_the_sixty_the_page_says_what_follows_then(shop, frozen):
+    (sale,) = buy(shop.market.bob, list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now()), now=frozen.now())
+    place, buyer = url("sale", sale.public_id), browser(shop.buyer)
+    late = frozen.now() + timedelta(days=59)
+    state = {
+        "state": "disputed",
+        "received_at": late,
+        "step_at": late,
+        "deadline_at": frozen.now() + timedelta(days=60),
+    }
+    Sale.objects.update(**state)
+    assert b"until then, the seller gets the money" in buyer.get(place).content
+    Sale.objects.update(step_at=frozen.now())
+    assert b"until then, the buyer sends the card back" in buyer.get(place).content
+
+
 def test_what_comes_too_late_is_refused_in_words_although_its_form_is_gone(shop, frozen):
     (sale,) = buy(shop.market.bob, list_for_sale(shop.hosts[1].cards[1:2], now=frozen.now()), now=frozen.now())
     place, seller = url("sale", sale.public_id), browser(shop.seller)

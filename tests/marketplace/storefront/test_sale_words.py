@@ -53,6 +53,11 @@ def test_a_turn_is_mine_only_for_the_party_whose_turn_it_is():
     for step, silence in SILENCES.items():
         for side in ("buyer", "seller", "lab", "operator"):
             assert sale_words.turn_of(step, side).is_mine == (silence.party == side)
+    ship, ruling = Step.TO_SHIP, Step.DISPUTED_DELIVERED
+    assert "with a credit" in sale_words.turn_of(ship, "buyer").follows
+    assert "credit" not in sale_words.turn_of(ship, "buyer", at_the_end=True).follows
+    assert sale_words.turn_of(ruling, "buyer").follows == "the buyer sends the card back"
+    assert sale_words.turn_of(ruling, "buyer", at_the_end=True).follows == "the seller gets the money"
     assert SILENCES[Step.RECEIVED].party == Party.NOBODY
     assert sale_words.turn_of(None, "buyer").party == ""
 
