@@ -16,9 +16,9 @@ from marketplace.ledger.snapshots import balances_at, last_entry_before
 
 CHARGES = (Code.SETTLEMENT, Code.CARD_SALE)  # what a fee is taken out of
 
-# One statement, so that what was earned and the fee beside it are of the same moment. A charge of a micro is all fee: it
-# has no entry of the seller's, so fees are found by what was sold. What was charged late, after its lease was closed, is
-# found by what it earned.
+# One statement, so that what was earned and the fee beside it are of the same moment. A charge of a micro is all fee:
+# it has no entry of the seller's, so fees are found by what was sold. What was charged late, when its lease was closed,
+# is found by what it earned.
 FOLDED = """
 WITH mine AS (
     SELECT a.id, a.kind, coalesce(s.through_entry, 0) AS behind FROM ledger_account a LEFT JOIN LATERAL (

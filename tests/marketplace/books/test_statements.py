@@ -143,6 +143,13 @@ def test_an_empty_period_is_refused(days):
         period_of(*days, NOON)
 
 
+def test_a_period_is_a_year_at_most():
+    assert period_of(date(2024, 1, 1), date(2025, 1, 1), NOON).until.year == 2025
+    with pytest.raises(Invalid) as refused:
+        period_of(date(2024, 1, 1), date(2025, 1, 2), NOON)
+    assert refused.value.code == "period_too_long"
+
+
 @given(st.datetimes(min_value=datetime(2001, 1, 1), max_value=datetime(2100, 1, 1)))
 def test_months_follow_each_other(at):
     since = month_of(at.replace(tzinfo=NOVEMBER.tzinfo))
