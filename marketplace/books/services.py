@@ -23,11 +23,17 @@ OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 @transaction.atomic
 def close_books(*, operator: User, until: datetime, now: datetime, reason: str = "") -> PeriodLock:
-    """Close the ledger and issue what its months were charged and no document says yet. Raises as `close_until`."""
+    """Close the ledger and issue what its months were charged and no document says yet.
+
+    Months that were closed before are not looked at again: nothing of them can have changed. Raises as `close_until`,
+    and IssuerMissing.
+    """
     first = Journal.objects.order_by("pk").first()
     lock = close_until(operator=operator, until=until, now=now, reason=reason)
-    for since in months(first.at, until) if first else ():
-        issue_month(since=since, now=now, again=True)
+    before = PeriodLock.objects.filter(pk__lt=lock.pk).order_by("-pk").first()
+    if first:
+        for since in months(max(first.at, before.closed_until) if before else first.at, until):
+            issue_month(since=since, now=now, again=True)
     return lock
 
 
