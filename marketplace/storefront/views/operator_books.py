@@ -54,8 +54,8 @@ def operator_books(request: HttpRequest) -> HttpResponse:
     """Whether everything adds up to nothing, what is closed, and the newest documents."""
     now = clock.now()
     asked = DayForm({"until": request.GET["at"]} if request.GET.get("at") else None, auto_id="at_%s")
-    at = _midnight(asked) if asked.is_bound and asked.is_valid() else now
-    rows = trial_balance(at)
+    day = _midnight(asked) if asked.is_bound and asked.is_valid() else None
+    at, rows = day or now, trial_balance(day)
     found = Document.objects.select_related("series", "issuer", "recipient")
     context = {
         "at": at,
