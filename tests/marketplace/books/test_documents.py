@@ -175,9 +175,12 @@ def test_a_credit_note_refers_to_its_invoice_moves_the_money_and_never_exceeds_i
     earned = trade.lease.seller_micros
     note = credit(trade, fee, 1000)
     assert credit(trade, fee, 1000) == note
+    another = credit(trade, fee, 1000, operator=make_person(is_operator=True))
+    assert (another.number, another.total_micros) == (2, 1000)  # whose key is only by chance the same
+    earned += 1000
     assert (note.refers_to, note.number_text, note.total_micros) == (fee, "FAL-C000001", 1000)
     assert balance_micros(firm=trade.alice, kind=AccountKind.EARNINGS, currency="USD") == earned + 1000
-    for micros in (0, fee.total_micros - 999):
+    for micros in (0, fee.total_micros - 1999):
         with pytest.raises(Invalid):
             credit(trade, fee, micros, key=f"more {micros}")
     before = balance_micros(firm=trade.bob, kind=AccountKind.WALLET, currency="USD")
