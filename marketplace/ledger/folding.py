@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -117,8 +117,13 @@ def folded(
     given |= {"through": last_entry_before(until), "sold": list(sold), "charges": [str(code) for code in CHARGES]}
     with connection.cursor() as cursor:
         cursor.execute(FOLDED, given)
-        lines = [Line(*row[:6], Held(*row[6:9]), row[9]) for row in cursor.fetchall()]
+        lines = [_line(row) for row in cursor.fetchall()]
     return sorted(lines, key=lambda line: (line.first_at, line.code, line.subject))
+
+
+def _line(row: Sequence[Any]) -> Line:
+    code, subject, day, journals_count, first_at, last_at, free, held, earned, fee = row
+    return Line(code, subject, day, journals_count, first_at, last_at, Held(free, held, earned), fee)
 
 
 def entries_of(

@@ -55,13 +55,13 @@ def operator_books(request: HttpRequest) -> HttpResponse:
     now = clock.now()
     asked = DayForm({"until": request.GET["at"]} if request.GET.get("at") else None, auto_id="at_%s")
     day = _midnight(asked) if asked.is_bound and asked.is_valid() else None
-    at, rows = day or now, trial_balance(day)
+    rows = trial_balance(day)
     found = Document.objects.select_related("series", "issuer", "recipient")
     context = {
-        "at": at,
+        "day": day,
         "rows": rows,
         "sums": sorted(totals(rows).items()),
-        "month": month_of(at - timedelta(microseconds=1)).date().isoformat(),
+        "month": month_of((day or now) - timedelta(microseconds=1)).date().isoformat(),
         "lock": lock_in_force(),
         "requests": waiting_requests(),
         "close_form": DayForm(initial={"until": month_of(now).date()}, auto_id="close_%s"),
