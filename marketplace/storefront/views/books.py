@@ -25,6 +25,7 @@ from marketplace.common.errors import Invalid
 from marketplace.ledger.folding import Line, entries_of
 from marketplace.storefront.http import firm_page, newest_first
 
+LINES_MAX = 500  # of a page; the files have all
 FOLDS = (("period", "Per lease"), ("day", "Per day"))
 
 
@@ -42,7 +43,7 @@ def books_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     since = month_of(statement.period.since)
     context = {
         "statement": statement,
-        "rows": [_row(line, statement) for line in statement.lines],
+        "rows": [_row(line, statement) for line in statement.lines[:LINES_MAX]],
         "coins": rounded(statement.closing.total_micros, statement.currency),
         "currencies": currencies_of(caller.firm, settings.CURRENCIES),
         "fold": request.GET.get("fold", "period"),

@@ -21,8 +21,12 @@ from tests.factories import NOON, fund, make_firm
 from tests.marketplace.books.trade import DECEMBER, Trade
 from tests.marketplace.ledger.test_wallet_api import analyse, entries_read
 
-TABLES = ("books_document", "books_series", "ledger_entry", "ledger_account")
+TABLES = ("books_document", "books_series", "ledger_entry", "ledger_account", "ledger_journal")
 PLANTS = {
+    "about no lease and no sale": """
+        UPDATE ledger_journal SET subject = 'lse_x'
+        WHERE id = (SELECT max(id) FROM ledger_journal WHERE code = 'settlement')
+    """,
     "series with gaps": "UPDATE books_document SET number = 7 WHERE kind = 'purchase'",
     "lines do not sum": "UPDATE books_document SET total_micros = total_micros + 1 WHERE kind = 'purchase'",
     "credit notes exceed": """

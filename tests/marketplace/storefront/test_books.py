@@ -52,6 +52,17 @@ def test_the_seller_reads_the_month_and_looks_behind_a_line(client, trade):
     assert client.get(url("books"), {"since": "2026-11-01", "file": "pdf"}).content.startswith(b"%PDF-")
 
 
+def test_a_page_has_so_many_lines_and_says_so(client, trade, monkeypatch):
+    client.force_login(trade.buyer)
+    whole = text(client.get(url("books"), {"since": "2026-11-01"}))
+    assert "lines: CSV" not in whole
+    monkeypatch.setattr("marketplace.storefront.views.books.LINES_MAX", 2)
+    page = text(client.get(url("books"), {"since": "2026-11-01"}))
+    assert "2 of 4 lines: CSV and PDF have all of them" in page
+    assert "Closing balance" in page
+    assert page.count("books/line/") == 2
+
+
 def test_a_line_tells_nothing_of_what_others_have_traded(client, trade):
     client.force_login(make_person(make_firm("Carol")))
     line = {"since": "2026-11-01", "code": "settlement", "subject": trade.lease.public_id}
