@@ -17,6 +17,7 @@ from django.test import TransactionTestCase
 
 from marketplace.common import clock, hints
 
+settings.PLATFORM_COUNTRY = "DE"  # no default; what is without it is tested by name
 TEST_DATABASE = f"fallow_test_{os.getpid()}"
 KEPT_TABLES = (
     "django_migrations",

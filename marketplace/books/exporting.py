@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Min
 
 from marketplace.accounts.models import Firm
 from marketplace.books.selectors import sold_by
@@ -23,15 +24,27 @@ from marketplace.books.syntax import SYNTAXES, Entry, Frame
 from marketplace.common.errors import FieldError, Invalid
 from marketplace.ledger.folding import CHARGES
 from marketplace.ledger.models import Account, AccountKind, Code, Journal
-from marketplace.ledger.periods import NOTHING_CLOSED
 from marketplace.ledger.snapshots import balances_at
 
-LEGS = """
+EVERYBODYS = """
 SELECT j.id, j.public_id, j.at, j.code, j.subject, a.firm_id, a.kind, a.ref, e.currency, sum(e.amount_micros)::bigint
 FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id JOIN ledger_account a ON a.id = e.account_id
-WHERE j.at >= %(since)s AND j.at < %(until)s AND (%(whole)s OR a.firm_id = %(firm)s OR (
-    a.kind = 'platform_fee' AND j.subject = ANY(%(sold)s) AND j.code = ANY(%(charges)s)
-)) GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency ORDER BY j.at, j.id, a.kind, a.ref, e.currency
+WHERE j.at >= %(since)s AND j.at < %(until)s
+GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency ORDER BY j.at, j.id, a.kind, a.ref, e.currency
+"""
+# From its own accounts and from what it sold: nothing of other firms is read.
+A_FIRMS = """
+SELECT j.id, j.public_id, j.at, j.code, j.subject, a.firm_id, a.kind, a.ref, e.currency, sum(e.amount_micros)::bigint
+FROM ledger_account a JOIN ledger_entry e ON e.account_id = a.id JOIN ledger_journal j ON j.id = e.journal_id
+WHERE a.firm_id = %(firm)s AND j.at >= %(since)s AND j.at < %(until)s
+GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency
+UNION ALL
+SELECT j.id, j.public_id, j.at, j.code, j.subject, a.firm_id, a.kind, a.ref, e.currency, sum(e.amount_micros)::bigint
+FROM unnest(%(sold)s::text[]) sold JOIN ledger_journal j ON j.subject = sold AND j.subject <> ''
+JOIN ledger_entry e ON e.journal_id = j.id JOIN ledger_account a ON a.id = e.account_id
+WHERE a.kind = 'platform_fee' AND j.code = ANY(%(charges)s) AND j.at >= %(since)s AND j.at < %(until)s
+GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency
+ORDER BY 3, 1, 7, 8, 9
 """
 KINDS = {AccountKind.WALLET: "Wallet", AccountKind.ESCROW: "Held", AccountKind.EARNINGS: "Earned"}
 PLATFORM = {AccountKind.PLATFORM_FEE: "Income:Fees", AccountKind.SUSPENSE: "Liabilities:Suspense"}
@@ -61,21 +74,28 @@ def write_books(*, out: TextIO, syntax: str, firm: Firm | None, period: Period |
     """Write a firm's books, or everybody's, as of one moment; returns how many transactions there are.
 
     Everything before `now` when no period is given. Call it outside of any transaction. Raises Invalid for a syntax
-    that there is not.
+    that there is not, and for a period that has not begun.
     """
     if syntax not in SYNTAXES:
         raise Invalid(
             "write beancount or hledger", code="unknown_syntax", errors=(FieldError("?syntax", "unknown", ""),)
         )
+    if period and period.since >= now:
+        raise Invalid(
+            "this period has not begun", code="period_not_begun", errors=(FieldError("?since", "future", ""),)
+        )
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    first = Journal.objects.order_by("at").first()
-    whole = Period(first.at if first else now, now)
-    since, until = (period.since, min(period.until, now)) if period else (whole.since, now)
+    since, until = (period.since, min(period.until, now)) if period else (_beginning(now), now)
     entries = [*_opening(firm, since), *_entries(firm, since, until)]
     for line in SYNTAXES[syntax](_frame(firm, since, until, entries), entries):
         out.write(line + "\n")
     return len(entries)
+
+
+def _beginning(now: datetime) -> datetime:
+    """When the oldest journal counts, from which on everything is written."""
+    return Journal.objects.aggregate(first=Min("at"))["first"] or now
 
 
 def _frame(firm: Firm | None, since: datetime, until: datetime, entries: Iterable[Entry]) -> Frame:
@@ -108,7 +128,7 @@ def _held(firm: Firm | None, at: datetime) -> dict[tuple[str, str], int]:
 
 def _opening(firm: Firm | None, since: datetime) -> Iterator[Entry]:
     held = {key: micros for key, micros in _held(firm, since).items() if micros}
-    if since == NOTHING_CLOSED or not held:
+    if not held:
         return
     rest: dict[str, int] = defaultdict(int)
     for (_, currency), micros in held.items():
@@ -120,10 +140,10 @@ def _opening(firm: Firm | None, since: datetime) -> Iterator[Entry]:
 
 def _entries(firm: Firm | None, since: datetime, until: datetime) -> Iterator[Entry]:
     name = _Namer(firm)
-    given: dict[str, Any] = {"since": since, "until": until, "whole": firm is None, "firm": firm.pk if firm else 0}
+    given: dict[str, Any] = {"since": since, "until": until, "firm": firm.pk if firm else 0}
     given |= {"sold": sold_by(firm, since, until) if firm else [], "charges": [str(code) for code in CHARGES]}
     with connection.cursor() as cursor:
-        cursor.execute(LEGS, given)
+        cursor.execute(A_FIRMS if firm else EVERYBODYS, given)
         for (_, journal, at, code, subject), rows in groupby(cursor, key=lambda row: row[:5]):
             legs = [Leg(*row[5:]) for row in rows]
             postings = _merged((name.of(leg), leg.currency, name.sign * leg.micros) for leg in legs)

@@ -14,10 +14,19 @@ from marketplace.accounts.models import Firm
 from marketplace.books.models import Document, DocumentKind, IssuedMonth, Series
 from marketplace.books.months import months, next_month
 from marketplace.books.selectors import Charge, charges
+from marketplace.common.countries import COUNTRIES
+from marketplace.common.errors import Conflict
 from marketplace.events.services import record_event
 from marketplace.ledger import tax
 from marketplace.ledger.models import Journal
 from marketplace.ledger.periods import SETTLES_WITHIN
+
+
+class IssuerMissing(Conflict):
+    """The installation does not say where the platform sits, so no document can name it."""
+
+    code = "platform_country_missing"
+
 
 PLATFORM_PREFIX = "FAL-"
 ISSUING = (1179208524, 2)
@@ -38,8 +47,10 @@ def issue_due(*, now: datetime) -> int:
 def issue_month(*, since: datetime, now: datetime, again: bool = False) -> int:
     """Issue what the month was charged and what no document says yet; returns how many documents that made.
 
-    Of two at once one waits and finds everything done. `again` looks at a month that was issued already.
+    Of two at once one waits and finds everything done. `again` looks at a month that was issued already. Raises
+    IssuerMissing, also for a month without fees: what a tax depends on must be known before the first document.
     """
+    _platform()
     _issue_alone()
     if not again and IssuedMonth.objects.filter(since=since).exists():
         return 0
@@ -150,8 +161,16 @@ def _less(line: dict[str, Any], said: tuple[int, int]) -> dict[str, Any]:
 
 def _named(firm: Firm | None) -> dict[str, str]:
     if firm is None:
-        return {"name": settings.PLATFORM_NAME, "country": settings.PLATFORM_COUNTRY, "id": ""}
+        return _platform()
     return {"name": firm.name, "country": firm.headquarters_country, "id": firm.public_id}
+
+
+def _platform() -> dict[str, str]:
+    if settings.PLATFORM_COUNTRY not in COUNTRIES:
+        raise IssuerMissing(
+            "set PLATFORM_COUNTRY to the country where this exchange sits, such as FR: invoices name it"
+        )
+    return {"name": settings.PLATFORM_NAME, "country": settings.PLATFORM_COUNTRY, "id": ""}
 
 
 def _issue_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from anyascii import anyascii
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
@@ -17,6 +18,7 @@ from marketplace.ledger.folding import Held, Line
 INK, MUTED, LINE = (24, 28, 24), (96, 104, 96), (200, 206, 200)
 MARGIN, WIDTH, ROW, ROW_SIZE = 16.0, 178.0, 5.2, 8.5
 # The fonts that every reader has know Latin-1 alone.
+LATIN_1_END = 0x100
 PLAIN = str.maketrans({"\N{NARROW NO-BREAK SPACE}": " ", "–": "-", "’": "'", "…": "...", "×": "x", "−": "-"})
 Columns = Sequence[tuple[str, float, str]]  # heading, width in mm, alignment
 
@@ -141,5 +143,5 @@ def _coins(sheet: Sheet, what: str, micros: int, currency: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Text that the fonts have."""
-    return text.translate(PLAIN).encode("latin-1", "replace").decode("latin-1")
+    """Text that the fonts have; letters of other scripts in Latin ones, so that a name can still be read."""
+    return "".join(each if ord(each) < LATIN_1_END else anyascii(each) for each in text.translate(PLAIN))

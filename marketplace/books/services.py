@@ -18,16 +18,20 @@ from marketplace.ledger.periods import close_until
 from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
 
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
-
 
 @transaction.atomic
 def close_books(*, operator: User, until: datetime, now: datetime, reason: str = "") -> PeriodLock:
-    """Close the ledger and issue what its months were charged and no document says yet. Raises as `close_until`."""
+    """Close the ledger and issue what its months were charged and no document says yet.
+
+    Months that were closed before are not looked at again: nothing of them can have changed. Raises as `close_until`,
+    and IssuerMissing.
+    """
     first = Journal.objects.order_by("pk").first()
     lock = close_until(operator=operator, until=until, now=now, reason=reason)
-    for since in months(first.at, until) if first else ():
-        issue_month(since=since, now=now, again=True)
+    before = PeriodLock.objects.filter(pk__lt=lock.pk).order_by("-pk").first()
+    if first:
+        for since in months(max(first.at, before.closed_until) if before else first.at, until):
+            issue_month(since=since, now=now, again=True)
     return lock
 
 
@@ -37,7 +41,7 @@ def issue_credit_note(
     """Take a part of an invoice back and move the money with it: a fee to the seller, a price to the buyer.
 
     Raises NotAllowed, NotFound, Invalid for more than is left of the invoice, InsufficientFunds when the seller has
-    not got it, and as `once`.
+    not got it, and as `once`: an operator's keys are kept apart from those of others and of every firm.
     """
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator issues credit notes", code="operators_only")
@@ -48,7 +52,7 @@ def issue_credit_note(
         return str(_credit(operator, invoice, amount_micros, reason.strip(), now).public_id)
 
     try:
-        public_id, _ = once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+        public_id, _ = once(firm_id=-operator.pk, key=key, body=body, now=now, make=make)
     except IntegrityError as error:
         if "do not exceed" not in str(error):
             raise

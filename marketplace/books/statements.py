@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 from marketplace.accounts.models import Firm
 from marketplace.books.months import last_month, month_of, next_month
@@ -14,6 +14,7 @@ from marketplace.ledger.folding import Held, Line, folded, held_at
 from marketplace.ledger.models import Account, Code
 
 LABELS = dict(Code.choices)
+PERIOD_MAX = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def statement_of(*, firm: Firm, currency: str, period: Period, by_day: bool = Fa
 def period_of(since: date | None, until: date | None, now: datetime) -> Period:
     """The days [since, until); the month so far when none is given, and a whole month for its first day alone.
 
-    Raises Invalid when it is empty or one that a calendar does not have.
+    Raises Invalid when it is empty, longer than a year, or one that a calendar does not have.
     """
     if since is None and until is None:
         return Period(month_of(now), next_month(month_of(now)))
@@ -105,6 +106,12 @@ def period_of(since: date | None, until: date | None, now: datetime) -> Period:
             "the period is empty",
             code="empty_period",
             errors=(FieldError("?until", "empty", "it ends after it begins"),),
+        )
+    if period.until - period.since > PERIOD_MAX:
+        raise Invalid(
+            f"a period has at most {PERIOD_MAX.days} days",
+            code="period_too_long",
+            errors=(FieldError("?until", "range", f"at most {PERIOD_MAX.days} days after it begins"),),
         )
     return period
 

@@ -158,8 +158,8 @@ class TrialBalanceView(APIView):
     def get(self, request: Request) -> Response:
         _operator(request)
         query = parse_query(TrialQuery, request)
-        at = datetime.combine(query["at"], time(), UTC) if "at" in query else clock.now()
-        rows = trial_balance(at, query.get("currency"))
+        day = datetime.combine(query["at"], time(), UTC) if "at" in query else None
+        at, rows = day or clock.now(), trial_balance(day, query.get("currency"))
         sums = [money_json(micros, currency) for currency, micros in sorted(totals(rows).items())]
         return Response({"at": at, "data": [trial_row_json(row) for row in rows], "sums": sums})
 

@@ -59,8 +59,8 @@ class Item:
 
     @property
     def sku(self) -> tuple[str, int | None, bool]:
-        """What a clearance is for."""
-        return self.slug, self.memory_gib, self.is_modified
+        """What a clearance is for; the last says whether it is not as it left the factory, as a rebuilt card is not."""
+        return self.slug, self.memory_gib, self.is_modified or self.as_rebuilt_for_datacentre
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from marketplace.common.countries import COUNTRIES
 from marketplace.compliance.facts import UNKNOWN
 from marketplace.compliance.inquiry import Deal, ListState, Stage
 from marketplace.compliance.items import ECCN, ItemClass
-from marketplace.compliance.rules import Conditions, Dated, Outcome, Period, Rule, Ruleset
+from marketplace.compliance.listfile import CODES, OTHER
+from marketplace.compliance.rules import NO_RULE, REFUSED, Conditions, Dated, Outcome, Period, Rule, Ruleset
 
 RULES_FILE = Path(__file__).parent / "tables" / "rules.yaml"
 SECTIONS = {"documents": dict, "country_groups": list, "toggles": list, "vendor_eccns": list}
@@ -29,6 +30,9 @@ NAME = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 COUNTRY = re.compile(rf"[A-Z]{{2}}|{UNKNOWN}")
 LIST_CODE = re.compile(r"[A-Z]{2,5}")
 GROUP_FACTS = frozenset({"buyer_group", "destination_group", "origin_group", "control_group"})
+LIST_FACTS = frozenset({"firm_listed_on", "parent_listed_on", "similar_name_on"})
+LISTS = CODES | {OTHER}
+RESERVED = frozenset({NO_RULE, REFUSED})
 SHAPES: dict[str, re.Pattern[str]] = {
     "deal": re.compile("|".join(Deal)),
     "stage": re.compile("|".join(Stage)),
@@ -41,7 +45,7 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "screening_list": re.compile("|".join(ListState)),
     **{fact: NAME for fact in GROUP_FACTS},
     **{f"{place}_country": COUNTRY for place in ("any", "headquarters", "ultimate_parent", "destination", "origin")},
-    **{fact: LIST_CODE for fact in ("firm_listed_on", "parent_listed_on", "similar_name_on")},
+    **{fact: LIST_CODE for fact in LIST_FACTS},
 }
 
 
@@ -93,10 +97,12 @@ def read_ruleset(text: str) -> Ruleset:
 def read_new_ruleset(text: str) -> Ruleset:
     """The table of a file that is to come into force; what a kept table may still have is refused as well.
 
-    A country that there is not, or a group or toggle that ends before the rows that ask for it, would match nothing
-    without a word, and let pass what the row is there to stop.
+    A country or a list that there is not, a word in capitals, or a group or toggle that ends before the rows that ask
+    for it, would match nothing without a word, and let pass what the row is there to stop. A maker's ECCN that just
+    ends would leave the class to our own figures.
     """
     ruleset = read_ruleset(text)
+    _check_eccns(ruleset.eccns)
     for group in ruleset.groups:
         _check_countries(f"country group {group.name}", group.values)
     named: dict[str, list[Period]] = {each.name: [] for each in (*ruleset.groups, *ruleset.toggles)}
@@ -107,10 +113,26 @@ def read_new_ruleset(text: str) -> Ruleset:
     return ruleset
 
 
+def _check_eccns(rows: Iterable[Dated]) -> None:
+    last = {each.name: each.period for each in sorted(rows, key=lambda each: each.period.effective_from)}
+    if ended := sorted(name for name, period in last.items() if period.effective_to is not None):
+        raise RuleFileError(
+            f"vendor ECCN {ended[0]} ends on {last[ended[0]].effective_to}: say what holds from then on"
+        )
+
+
 def _check_rule(rule: Rule, named: Mapping[str, list[Period]]) -> None:
+    if rule.id in RESERVED:
+        raise RuleFileError(f"{rule.id} means something else in a decision: give the row another id")
     for fact, values in (*rule.when, *rule.unless):
         if fact.endswith("_country"):
             _check_countries(rule.id, values)
+        elif fact == "any_region":
+            _check_countries(rule.id, {each.partition("-")[0] for each in values})
+        elif fact in LIST_FACTS and (strangers := sorted(values - LISTS)):
+            raise RuleFileError(f"{rule.id}: no screening list is called {', '.join(strangers)}")
+        elif fact == "intended_use_word" and (capitals := sorted(each for each in values if each != each.lower())):
+            raise RuleFileError(f"{rule.id}: words are compared in lower case, unlike {', '.join(capitals)}")
         elif fact in GROUP_FACTS or fact == "toggle":
             for name in sorted(values):
                 _check_cover(rule, name, named[name])

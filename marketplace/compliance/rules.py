@@ -67,6 +67,11 @@ class Rule:
         conditions = tuple((fact, tuple(sorted(values))) for part in (self.when, self.unless) for fact, values in part)
         return self.id, len(self.when), conditions, self.outcome.value, self.documents, self.clearable
 
+    @property
+    def asks_for_class(self) -> bool:
+        """Whether the class of the card matters to it."""
+        return any(fact == "item_class" for fact, _ in (*self.when, *self.unless))
+
 
 @dataclass(frozen=True, slots=True)
 class Dated:
@@ -103,14 +108,13 @@ class Ruleset:
         found = (each.values for each in self.eccns if each.name == slug and each.period.in_force(on))
         return next(iter(next(found, ())), "")
 
-    def class_digest(self, slug: str) -> str:
-        """16 hex digits of what gives a class its meaning: the limits, the rows that ask for one, the model's ECCNs.
+    def class_digest(self, slug: str, on: date) -> str:
+        """16 hex digits of what gives a class its meaning on a day: the limits, the rows that ask for one, the ECCN.
 
-        A clearance of the SKU holds while they are the same.
+        A clearance of the SKU holds while they are the same, whether a file or a date changes them.
         """
-        rows = [(rule.says, rule.period) for rule in self.rules if any(fact == "item_class" for fact, _ in rule.when)]
-        eccns = [(sorted(each.values), each.period) for each in self.eccns if each.name == slug]
-        return hashlib.sha256(repr((LIMITS, rows, eccns)).encode()).hexdigest()[:16]
+        rows = sorted(repr(rule.says) for rule in self.rules if rule.period.in_force(on) and rule.asks_for_class)
+        return hashlib.sha256(repr((LIMITS, rows, self.eccn_of(slug, on))).encode()).hexdigest()[:16]
 
     def row(self, rule_id: str, on: date) -> Rule | None:
         """The row of this id that is in force on a day."""

@@ -326,7 +326,7 @@ def clearance_json(clearance: SkuClearance, now: datetime) -> dict[str, Any]:
         "is_replaced",
     )  # fmt: skip
     gpu, by = clearance.gpu_model.slug, clearance.recorded_by.public_id
-    counts = not is_replaced and holds(clearance, on, ruleset.class_digest(gpu))
+    counts = not is_replaced and holds(clearance, on, ruleset.class_digest(gpu, on))
     return _columns(clearance, names) | {"gpu": gpu, "recorded_by": by, "counts": counts}
 
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 # The demo's market is impatient: cards count as idle soon, and an hour may be a minute.
 MARKET = {
     "FALLOW_DEMO": "1",
+    "PLATFORM_COUNTRY": "DE",
     "IDLE_AFTER_SECONDS": "20",
     "LEASE_SECONDS_MIN": "60",
     "TURNAROUND_SECONDS": "10",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -16,30 +16,44 @@ from marketplace.ledger.snapshots import balances_at, last_entry_before
 
 CHARGES = (Code.SETTLEMENT, Code.CARD_SALE)  # what a fee is taken out of
 
+# One statement, so that what was earned and the fee beside it are of the same moment. A charge of a micro is all fee:
+# it has no entry of the seller's, so fees are found by what was sold. What was charged late, when its lease was closed,
+# is found by what it earned.
 FOLDED = """
 WITH mine AS (
     SELECT a.id, a.kind, coalesce(s.through_entry, 0) AS behind FROM ledger_account a LEFT JOIN LATERAL (
         SELECT through_entry FROM ledger_snapshot
         WHERE account_id = a.id AND newest_at < %(since)s ORDER BY through_entry DESC LIMIT 1
     ) s ON true WHERE a.firm_id = %(firm)s AND a.currency = %(currency)s
+), moved AS (
+    SELECT j.code, j.subject, CASE WHEN %(by_day)s THEN (j.at AT TIME ZONE 'UTC')::date END AS day,
+        count(DISTINCT j.id) AS journals, min(j.at) AS first_at, max(j.at) AS last_at,
+        coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'wallet'), 0)::bigint AS free,
+        coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'escrow'), 0)::bigint AS held,
+        coalesce(sum(e.amount_micros) FILTER (WHERE m.kind NOT IN ('wallet', 'escrow')), 0)::bigint AS earned
+    FROM mine m JOIN ledger_entry e ON e.account_id = m.id AND e.id > m.behind AND e.id <= %(through)s
+    JOIN ledger_journal j ON j.id = e.journal_id AND j.at >= %(since)s AND j.at < %(until)s
+    GROUP BY 1, 2, 3
+), sold AS (
+    SELECT unnest(%(sold)s::text[]) AS subject
+    UNION SELECT subject FROM moved WHERE code = ANY(%(charges)s) AND earned > 0 AND subject <> ''
+), fees AS (
+    SELECT j.code, j.subject, CASE WHEN %(by_day)s THEN (j.at AT TIME ZONE 'UTC')::date END AS day,
+        count(DISTINCT j.id) AS journals, min(j.at) AS first_at, max(j.at) AS last_at,
+        sum(e.amount_micros)::bigint AS micros
+    FROM sold JOIN ledger_journal j ON j.subject = sold.subject AND j.subject <> '' AND j.code = ANY(%(charges)s)
+    JOIN ledger_entry e ON e.journal_id = j.id JOIN ledger_account a ON a.id = e.account_id
+    WHERE a.kind = 'platform_fee' AND a.currency = %(currency)s AND e.id <= %(through)s
+        AND j.at >= %(since)s AND j.at < %(until)s
+    GROUP BY 1, 2, 3
 )
-SELECT j.code, j.subject, CASE WHEN %(by_day)s THEN (j.at AT TIME ZONE 'UTC')::date END AS day,
-    count(DISTINCT j.id), min(j.at), max(j.at),
-    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'wallet'), 0)::bigint,
-    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'escrow'), 0)::bigint,
-    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind NOT IN ('wallet', 'escrow')), 0)::bigint
-FROM mine m JOIN ledger_entry e ON e.account_id = m.id AND e.id > m.behind AND e.id <= %(through)s
-JOIN ledger_journal j ON j.id = e.journal_id AND j.at >= %(since)s AND j.at < %(until)s
-GROUP BY 1, 2, 3
-"""
-# A charge of a micro is all fee: it has no entry of the seller's, so fees are found by what was sold.
-FEES = """
-SELECT j.code, j.subject, CASE WHEN %(by_day)s THEN (j.at AT TIME ZONE 'UTC')::date END AS day,
-    count(DISTINCT j.id), min(j.at), max(j.at), sum(e.amount_micros)::bigint
-FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id JOIN ledger_account a ON a.id = e.account_id
-WHERE j.subject = ANY(%(sold)s) AND j.code = ANY(%(charges)s) AND a.kind = 'platform_fee'
-    AND a.currency = %(currency)s AND j.at >= %(since)s AND j.at < %(until)s
-GROUP BY 1, 2, 3
+SELECT coalesce(m.code, f.code), coalesce(m.subject, f.subject), coalesce(m.day, f.day),
+    coalesce(m.journals, f.journals), least(m.first_at, f.first_at), greatest(m.last_at, f.last_at),
+    coalesce(m.free, 0), coalesce(m.held, 0), coalesce(m.earned, 0),
+    CASE WHEN sold.subject IS NOT NULL AND coalesce(m.code, f.code) = ANY(%(charges)s) THEN coalesce(f.micros, 0) END
+FROM moved m FULL JOIN fees f ON f.code = m.code AND f.subject = m.subject
+    AND coalesce(f.day, '-infinity') = coalesce(m.day, '-infinity')
+LEFT JOIN sold ON sold.subject = coalesce(m.subject, f.subject)
 """
 
 
@@ -103,23 +117,13 @@ def folded(
     given |= {"through": last_entry_before(until), "sold": list(sold), "charges": [str(code) for code in CHARGES]}
     with connection.cursor() as cursor:
         cursor.execute(FOLDED, given)
-        lines = {row[:3]: _line(row, Held(*row[6:])) for row in cursor.fetchall()}
-        cursor.execute(FEES, given)
-        for row in cursor.fetchall():
-            line = lines.get(row[:3]) or _line(row, Held())
-            lines[row[:3]] = replace(line, fee_micros=row[6])
-    sellers = {(str(code), subject) for code in CHARGES for subject in sold}
-    free = [replace(line, fee_micros=0) if _is_free(line, sellers) else line for line in lines.values()]
-    return sorted(free, key=lambda line: (line.first_at, line.code, line.subject))
+        lines = [_line(row) for row in cursor.fetchall()]
+    return sorted(lines, key=lambda line: (line.first_at, line.code, line.subject))
 
 
-def _line(row: Sequence[Any], moved: Held) -> Line:
-    code, subject, day, journals_count, first_at, last_at = row[:6]
-    return Line(code, subject, day, journals_count, first_at, last_at, moved)
-
-
-def _is_free(line: Line, sellers: set[tuple[str, str]]) -> bool:
-    return line.fee_micros is None and (line.code, line.subject) in sellers
+def _line(row: Sequence[Any]) -> Line:
+    code, subject, day, journals_count, first_at, last_at, free, held, earned, fee = row
+    return Line(code, subject, day, journals_count, first_at, last_at, Held(free, held, earned), fee)
 
 
 def entries_of(

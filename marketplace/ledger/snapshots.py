@@ -13,7 +13,8 @@ SETTLED_AFTER = timedelta(hours=1)
 EVERY = timedelta(hours=20)  # a nightly tick that came late must not skip the next night
 
 # A firm's accounts are locked by whoever posts, so what is visible of them has no gaps. The platform's are not: an
-# entry may still appear below a visible one. So those wait for everybody who was there, and an hour.
+# entry may still appear below a visible one. So those wait for everybody who was there, and an hour, and end before the
+# first entry that has not waited: one that counts for an earlier time may stand behind it.
 TAKE = """
 INSERT INTO ledger_snapshot (account_id, through_entry, newest_at, balance_micros, taken_at)
 SELECT a.id, n.through_entry, greatest(n.newest_at, s.newest_at), coalesce(s.balance_micros, 0) + n.micros, %(now)s
@@ -23,11 +24,13 @@ LEFT JOIN LATERAL (
     WHERE account_id = a.id ORDER BY through_entry DESC LIMIT 1
 ) s ON true
 CROSS JOIN LATERAL (
-    SELECT max(e.id) AS through_entry, max(j.at) AS newest_at, sum(e.amount_micros) AS micros, count(*) AS entries
-    FROM ledger_entry e JOIN ledger_journal j ON j.id = e.journal_id
-    WHERE e.account_id = a.id AND e.id > coalesce(s.through_entry, 0) AND (
-        a.is_running OR (j.at < %(settled)s AND j.xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
-    )
+    SELECT max(id) AS through_entry, max(at) AS newest_at, sum(amount_micros) AS micros, count(*) AS entries FROM (
+        SELECT e.id, e.amount_micros, j.at, bool_and(a.is_running OR (
+            j.at < %(settled)s AND j.xact < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+        )) OVER (ORDER BY e.id) AS is_settled
+        FROM ledger_entry e JOIN ledger_journal j ON j.id = e.journal_id
+        WHERE e.account_id = a.id AND e.id > coalesce(s.through_entry, 0)
+    ) entries WHERE is_settled
 ) n
 WHERE n.entries >= %(least)s
 ON CONFLICT DO NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -17,6 +18,19 @@ ROOT = Path(__file__).parents[2]
 def test_every_requirement_is_pinned(name):
     lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     assert not [line for line in lines if line and not line.startswith("-r") and "==" not in line]
+
+
+@pytest.mark.parametrize("name", ["beancount"])
+def test_a_program_of_another_licence_is_started_and_never_imported(name):
+    """beancount is GPL-2.0: its checker runs as a program of its own, beside the tests alone."""
+    importing = re.compile(rf"^\s*(import|from) {name}\b|import_module\(.{name}|importorskip\(.{name}", re.MULTILINE)
+    folders = [ROOT / folder for folder in ("marketplace", "listings", "nodes", "tests")]
+    files = [file for folder in folders for file in folder.rglob("*.py") if "node_modules" not in file.parts]
+    assert len(files) > 300
+    assert not [str(file) for file in files if importing.search(file.read_text(encoding="utf-8"))]
+    assert name in (ROOT / "requirements-dev.txt").read_text()
+    for installed in ("requirements.txt", "requirements-demo.txt"):
+        assert name not in (ROOT / installed).read_text()
 
 
 # What the processes of an installation import, also what they import only once they run.

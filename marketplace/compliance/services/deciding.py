@@ -77,7 +77,7 @@ def decide_sale(
         intended_use=buyer.intended_use,
         destination_country=ships_to,
         origin_country=ships_from,
-        regions=tuple(place for place in (ships_from, ships_to) if "-" in place),
+        regions=tuple(place for place in (ships_from, ships_to, lab_country) if place and "-" in place),
         stage=stage,
         seller=_party(seller),
         lab=_party(lab) if lab else None,
@@ -144,7 +144,7 @@ def _classified(item: Item, now: datetime) -> Inquiry:
     on = _day(now)
     ruleset = table_in_force().ruleset
     known = item if item.vendor_eccn else replace(item, vendor_eccn=ruleset.eccn_of(item.slug, on))
-    clearance = clearance_of(known, on, ruleset.class_digest(item.slug))
+    clearance = clearance_of(known, on, ruleset.class_digest(item.slug, on))
     cleared_as = ItemClass(clearance.item_class) if clearance else None
     return Inquiry(
         deal=Deal.SALE,
@@ -162,19 +162,28 @@ def _on_file(subject: str, now: datetime) -> tuple[str, ...]:
 
 
 def _with_ruling(inquiry: Inquiry, buyer: Firm, subject: str, on: date) -> Inquiry:
-    """With the rows that an operator looked at, as far as they say today what they said then."""
+    """With the rows that an operator looked at, as far as they say today what they said then.
+
+    A row that asks for papers is lifted while they are on file: a ruling does not outlive what was shown for it.
+    """
     ruling = ruling_on(firm_id=buyer.pk, stage=inquiry.stage, subject=subject, case_hash=case_hash(inquiry))
     if ruling is None:
         return inquiry
     decision, ruleset = ruling.decision, table_in_force().ruleset
     kept, then = kept_ruleset(decision.table.text), date.fromisoformat(decision.inputs["on"])
     same = tuple(each for each in decision.rule_ids if _says(kept, each, then) == _says(ruleset, each, on))
-    return replace(inquiry, ruled=Ruled(ruling.public_id, ruling.outcome, same))
+    shown = tuple(each for each in same if _papers(ruleset, each, on) <= frozenset(inquiry.documents_on_file))
+    return replace(inquiry, ruled=Ruled(ruling.public_id, ruling.outcome, shown))
 
 
 def _says(ruleset: Ruleset, rule_id: str, on: date) -> tuple[object, ...]:
     row = ruleset.row(rule_id, on)
     return row.says if row else ()
+
+
+def _papers(ruleset: Ruleset, rule_id: str, on: date) -> frozenset[str]:
+    row = ruleset.row(rule_id, on)
+    return frozenset(row.documents) if row else frozenset()
 
 
 def _day(now: datetime) -> date:

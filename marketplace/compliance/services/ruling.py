@@ -120,7 +120,7 @@ def clear_sku(*, finding: SkuFinding, operator: User, now: datetime) -> SkuClear
     check_operator(operator)
     _check_finding(finding)
     ruleset = table_in_force().ruleset
-    digest = ruleset.class_digest(finding.gpu_model.slug)
+    digest = ruleset.class_digest(finding.gpu_model.slug, now.astimezone(UTC).date())
     clearance = SkuClearance.objects.create(**_columns(finding), class_digest=digest, recorded_by=operator, at=now)
     record_event(
         firm_id=None,
@@ -194,9 +194,10 @@ def _check_ruling(decision: ComplianceDecision, outcome: str, reason: str) -> No
 
 def _check_liftable(decision: ComplianceDecision) -> None:
     """At least one of the rows that hold it gives way to a ruling."""
-    rules = {rule.id: rule for rule in kept_ruleset(decision.table.text).rules}
+    ruleset, on = kept_ruleset(decision.table.text), date.fromisoformat(decision.inputs["on"])
     held_by = decision.decided_by or decision.rule_ids
-    if not any(rule_id == NO_RULE or rules[rule_id].clearable for rule_id in held_by):
+    rows = [ruleset.row(rule_id, on) for rule_id in held_by]
+    if NO_RULE not in held_by and not any(row and row.clearable for row in rows):
         raise Conflict(
             f"no ruling lifts {', '.join(held_by)}: see the note of the row for what does", code="not_liftable"
         )

@@ -25,6 +25,7 @@ from marketplace.common.errors import Invalid
 from marketplace.ledger.folding import Line, entries_of
 from marketplace.storefront.http import firm_page, newest_first
 
+LINES_MAX = 500  # of a page; the files have all
 FOLDS = (("period", "Per lease"), ("day", "Per day"))
 
 
@@ -42,7 +43,7 @@ def books_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     since = month_of(statement.period.since)
     context = {
         "statement": statement,
-        "rows": [_row(line, statement) for line in statement.lines],
+        "rows": [_row(line, statement) for line in statement.lines[:LINES_MAX]],
         "coins": rounded(statement.closing.total_micros, statement.currency),
         "currencies": currencies_of(caller.firm, settings.CURRENCIES),
         "fold": request.GET.get("fold", "period"),
@@ -57,17 +58,17 @@ def books_page(request: HttpRequest, caller: Caller) -> HttpResponse:
 @firm_page
 def books_line(request: HttpRequest, caller: Caller) -> HttpResponse:
     """The entries behind one line."""
-    code, subject = request.GET.get("code", ""), request.GET.get("subject", "").replace("\0", "")
-    period, currency = _period(request, clock.now()), _currency(request, caller.firm)
+    code, subject = (request.GET.get(name, "").replace("\0", "") for name in ("code", "subject"))
+    period, currency = asked_period(request, clock.now()), _currency(request, caller.firm)
     entries = entries_of(
         firm=caller.firm, currency=currency, since=period.since, until=period.until, code=code, subject=subject
     )
-    about = deals([subject])
+    deal = deals([subject]).get(subject)
     context = {
         "page": newest_first(entries, request),
         "label": LABELS.get(code, code),
         "subject": subject,
-        "about": about[subject].what if subject in about else "",
+        "about": deal.what if deal and caller.firm in {deal.seller, deal.buyer} else "",
         "period": period,
     }
     return render(request, "storefront/books/line.html", context)
@@ -76,8 +77,8 @@ def books_line(request: HttpRequest, caller: Caller) -> HttpResponse:
 @require_safe
 @firm_page
 def books_export(request: HttpRequest, caller: Caller, syntax: str) -> HttpResponse:
-    """Everything of the firm's, for beancount or hledger."""
-    return export(syntax, caller.firm)
+    """The period for beancount or hledger, in every currency."""
+    return export(syntax, caller.firm, asked_period(request, clock.now()))
 
 
 @require_safe
@@ -105,12 +106,12 @@ def document_file(request: HttpRequest, caller: Caller, document_id: str) -> Htt
     return download(document_pdf(document), "application/pdf", f"{document.number_text}.pdf")
 
 
-def export(syntax: str, firm: Firm | None) -> HttpResponse:
-    """The file for another program, of a firm or of everybody."""
-    out, now = io.StringIO(), clock.now()
-    write_books(out=out, syntax=syntax, firm=firm, period=None, now=now)
+def export(syntax: str, firm: Firm | None, period: Period) -> HttpResponse:
+    """A period as the file for another program, of a firm or of everybody."""
+    out = io.StringIO()
+    write_books(out=out, syntax=syntax, firm=firm, period=period, now=clock.now())
     ending = "beancount" if syntax == "beancount" else "journal"
-    return download(out.getvalue().encode(), "text/plain; charset=utf-8", f"books-{now:%Y-%m-%d}.{ending}")
+    return download(out.getvalue().encode(), "text/plain; charset=utf-8", f"books-{period.since:%Y-%m-%d}.{ending}")
 
 
 def download(content: bytes, kind: str, name: str) -> HttpResponse:
@@ -120,10 +121,21 @@ def download(content: bytes, kind: str, name: str) -> HttpResponse:
     return response
 
 
+def asked_period(request: HttpRequest, now: datetime) -> Period:
+    """The days [since, until) of the query. Raises Invalid."""
+    days: dict[str, Any] = {}
+    for name in ("since", "until"):
+        try:
+            days[name] = date.fromisoformat(request.GET[name]) if request.GET.get(name) else None
+        except ValueError as error:
+            raise Invalid("give a day as 2026-11-01", code="bad_day") from error
+    return period_of(days["since"], days["until"], now)
+
+
 def _statement(request: HttpRequest, caller: Caller, now: datetime) -> Statement:
     by_day = request.GET.get("fold") == "day"
     currency = _currency(request, caller.firm)
-    return statement_of(firm=caller.firm, currency=currency, period=_period(request, now), by_day=by_day)
+    return statement_of(firm=caller.firm, currency=currency, period=asked_period(request, now), by_day=by_day)
 
 
 def _row(line: Line, statement: Statement) -> dict[str, Any]:
@@ -136,13 +148,3 @@ def _currency(request: HttpRequest, firm: Firm) -> str:
     usual = settings.CURRENCIES[0] if settings.CURRENCIES[0] in known else known[0]
     asked = request.GET.get("currency", "")
     return asked if asked in known else usual
-
-
-def _period(request: HttpRequest, now: datetime) -> Period:
-    days: dict[str, Any] = {}
-    for name in ("since", "until"):
-        try:
-            days[name] = date.fromisoformat(request.GET[name]) if request.GET.get(name) else None
-        except ValueError as error:
-            raise Invalid("give a day as 2026-11-01", code="bad_day") from error
-    return period_of(days["since"], days["until"], now)

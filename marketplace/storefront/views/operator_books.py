@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -22,7 +22,7 @@ from marketplace.common.ids import random_text
 from marketplace.ledger.periods import ask_to_reopen, lock_in_force, reopen, waiting_requests
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.http import FORM_REFUSED, blame, newest_first, operator_page
-from marketplace.storefront.views.books import download, export
+from marketplace.storefront.views.books import asked_period, download, export
 from marketplace.storefront.views.operator import done
 
 PAGE = "storefront:operator-books"
@@ -54,13 +54,14 @@ def operator_books(request: HttpRequest) -> HttpResponse:
     """Whether everything adds up to nothing, what is closed, and the newest documents."""
     now = clock.now()
     asked = DayForm({"until": request.GET["at"]} if request.GET.get("at") else None, auto_id="at_%s")
-    at = _midnight(asked) if asked.is_bound and asked.is_valid() else now
-    rows = trial_balance(at)
+    day = _midnight(asked) if asked.is_bound and asked.is_valid() else None
+    rows = trial_balance(day)
     found = Document.objects.select_related("series", "issuer", "recipient")
     context = {
-        "at": at,
+        "day": day,
         "rows": rows,
         "sums": sorted(totals(rows).items()),
+        "month": month_of((day or now) - timedelta(microseconds=1)).date().isoformat(),
         "lock": lock_in_force(),
         "requests": waiting_requests(),
         "close_form": DayForm(initial={"until": month_of(now).date()}, auto_id="close_%s"),
@@ -115,8 +116,8 @@ def books_reopen(request: HttpRequest, request_id: str) -> HttpResponse:
 @require_safe
 @operator_page
 def operator_export(request: HttpRequest, syntax: str) -> HttpResponse:
-    """Everybody's books, for beancount or hledger."""
-    return export(syntax, None)
+    """Everybody's books of a period, for beancount or hledger."""
+    return export(syntax, None, asked_period(request, clock.now()))
 
 
 @require_http_methods(["GET", "POST"])

@@ -9,15 +9,24 @@ from datetime import timedelta
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
 from marketplace.books.issuing import issue_due
 from marketplace.books.models import Document
+from marketplace.books.selectors import trial_balance
 from marketplace.books.services import close_books, issue_credit_note
+from marketplace.ledger.snapshots import take_snapshots
 from tests.conftest import TEST_DATABASE
+from tests.factories import NOON, fund, make_firm
 from tests.marketplace.books.trade import DECEMBER, Trade
+from tests.marketplace.ledger.test_wallet_api import analyse, entries_read
 
-TABLES = ("books_document", "books_series", "ledger_entry", "ledger_account")
+TABLES = ("books_document", "books_series", "ledger_entry", "ledger_account", "ledger_journal")
 PLANTS = {
+    "about no lease and no sale": """
+        UPDATE ledger_journal SET subject = 'lse_x'
+        WHERE id = (SELECT max(id) FROM ledger_journal WHERE code = 'settlement')
+    """,
     "series with gaps": "UPDATE books_document SET number = 7 WHERE kind = 'purchase'",
     "lines do not sum": "UPDATE books_document SET total_micros = total_micros + 1 WHERE kind = 'purchase'",
     "credit notes exceed": """
@@ -53,6 +62,29 @@ def audit():
     except CommandError:
         return False, out.getvalue()
     return True, out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_trial_balance_of_now_reads_no_entry_of_a_firms(frozen):
+    """The operator's page begins with it; the ledger behind it grows without end."""
+    firms = [make_firm() for _ in range(3)]
+    for number in range(300):
+        fund(firms[number % 3], 1_000_000)
+    take_snapshots(now=NOON + timedelta(days=1), least=1)
+    fund(firms[0], 5)
+    analyse()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        before = entries_read()
+        rows = trial_balance()
+        read = entries_read() - before
+    assert [(row.kind, row.accounts_count, row.balance_micros) for row in rows] == [
+        ("clearing", 1, -300_000_005), ("wallet", 3, 300_000_005)
+    ]  # fmt: skip
+    assert rows == trial_balance(NOON + timedelta(days=2)) == trial_balance(currency="USD")
+    assert {row.balance_micros for row in trial_balance(NOON - timedelta(days=1))} == {0}
+    assert trial_balance(currency="EUR") == []
+    assert read < 20
 
 
 def test_honest_books_are_clean(closed):

@@ -6,15 +6,17 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.core.checks import run_checks
 from django.db import connections, transaction
 from django.db.utils import DatabaseError, IntegrityError
 
-from marketplace.books.issuing import create_document, issue_due, issue_month, series_of
+from marketplace.books.issuing import IssuerMissing, create_document, issue_due, issue_month, series_of
 from marketplace.books.models import Document, DocumentKind, IssuedMonth, Series
+from marketplace.books.months import next_month
 from marketplace.books.services import close_books, issue_credit_note
 from marketplace.common.errors import Conflict, DomainError, Invalid, NotAllowed
 from marketplace.events.models import Event
-from marketplace.ledger.models import AccountKind, Code, Journal
+from marketplace.ledger.models import AccountKind, Code, Journal, PeriodLock
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import InsufficientFunds, Leg, post
 from tests.factories import NOON, make_firm, make_person
@@ -74,6 +76,39 @@ def test_what_came_late_is_a_second_part_when_the_month_is_closed(trade):
     issue_month(since=NOVEMBER, now=JUST_OVER, again=True)
     assert Document.objects.count() == 3
     assert sum(each.total_micros for each in Document.objects.filter(kind="purchase")) == 7 + trade.lease.settled_micros
+
+
+def test_a_close_looks_at_the_months_that_it_closes_and_at_no_others(trade, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("marketplace.books.services.issue_month", lambda since, **_: looked_at.append(since))
+    close_books(operator=trade.operator, until=DECEMBER - timedelta(days=3), now=JUST_OVER)
+    assert looked_at == []
+    close_books(operator=trade.operator, until=DECEMBER, now=JUST_OVER)
+    assert looked_at == [NOVEMBER]
+    later = DECEMBER + timedelta(days=40)
+    close_books(operator=trade.operator, until=next_month(DECEMBER), now=later)
+    assert looked_at == [NOVEMBER, DECEMBER]
+
+
+@pytest.mark.parametrize("country", ["", "UK"])
+def test_without_the_platforms_country_no_document_is_issued_and_no_month_closed(trade, settings, country):
+    """An invoice that names a guessed country is worse than none: the month stays due."""
+    settings.PLATFORM_COUNTRY = country
+    with pytest.raises(IssuerMissing, match="PLATFORM_COUNTRY"):
+        issue_due(now=JUST_OVER)
+    with pytest.raises(IssuerMissing):
+        close_books(operator=trade.operator, until=DECEMBER, now=JUST_OVER)
+    assert not Document.objects.exists()
+    assert not PeriodLock.objects.exists()
+    settings.PLATFORM_COUNTRY = "FR"
+    assert issue_due(now=JUST_OVER) == 2
+    assert Document.objects.get(kind="fee_invoice").parties["issuer"]["country"] == "FR"
+
+
+@pytest.mark.parametrize(("country", "ids"), [("", ["books.W001"]), ("UK", ["books.E001"]), ("FR", [])])
+def test_the_start_says_that_the_platforms_country_is_missing(settings, country, ids):
+    settings.PLATFORM_COUNTRY = country
+    assert [each.id for each in run_checks() if (each.id or "").startswith("books.")] == ids
 
 
 @pytest.mark.django_db(transaction=True)
@@ -140,9 +175,12 @@ def test_a_credit_note_refers_to_its_invoice_moves_the_money_and_never_exceeds_i
     earned = trade.lease.seller_micros
     note = credit(trade, fee, 1000)
     assert credit(trade, fee, 1000) == note
+    another = credit(trade, fee, 1000, operator=make_person(is_operator=True))
+    assert (another.number, another.total_micros) == (2, 1000)  # whose key is only by chance the same
+    earned += 1000
     assert (note.refers_to, note.number_text, note.total_micros) == (fee, "FAL-C000001", 1000)
     assert balance_micros(firm=trade.alice, kind=AccountKind.EARNINGS, currency="USD") == earned + 1000
-    for micros in (0, fee.total_micros - 999):
+    for micros in (0, fee.total_micros - 1999):
         with pytest.raises(Invalid):
             credit(trade, fee, micros, key=f"more {micros}")
     before = balance_micros(firm=trade.bob, kind=AccountKind.WALLET, currency="USD")

@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
+from marketplace.books.exporting import _entries as entries_of_firm
 from marketplace.books.exporting import write_books
 from marketplace.books.issuing import issue_due
 from marketplace.books.models import Document
 from marketplace.books.services import issue_credit_note
 from marketplace.books.statements import Period
+from marketplace.books.syntax import Frame, hledger
+from marketplace.common import clock
 from marketplace.common.errors import Invalid
 from marketplace.common.money import format_micros
 from marketplace.ledger.selectors import wallet_balances
-from tests.factories import NOON, fund
+from tests.factories import NOON, fund, make_firm
 from tests.marketplace.books.trade import DECEMBER, Trade
+from tests.marketplace.ledger.test_wallet_api import analyse, entries_read
 
 BEAN_CHECK = Path(sys.executable).with_name("bean-check")
 NAMES = ("Wallet", "Held", "Earned")
@@ -45,10 +50,18 @@ def busy(frozen):
     return trade
 
 
-def text_of(syntax, firm=None, period=None):
+def text_of(syntax, firm=None, period=None, now=LATER):
     out = io.StringIO()
-    assert write_books(out=out, syntax=syntax, firm=firm, period=period, now=LATER) > 10
+    assert write_books(out=out, syntax=syntax, firm=firm, period=period, now=now) > 10
     return out.getvalue()
+
+
+def missing(syntax):
+    """Which checker is not installed; empty when it is."""
+    program = {"beancount": str(BEAN_CHECK), "hledger": "hledger"}[syntax]
+    return (
+        "" if shutil.which(program) else f"{Path(program).name} is not installed: what it says of {syntax} is not known"
+    )
 
 
 def check(syntax, text, tmp_path):
@@ -65,8 +78,8 @@ def check(syntax, text, tmp_path):
 
 @pytest.fixture(params=["beancount", "hledger"])
 def syntax(request):
-    if request.param == "hledger" and shutil.which("hledger") is None:
-        pytest.skip("hledger is not installed: its checker was not run")
+    if missing(request.param):
+        pytest.skip(missing(request.param))
     return request.param
 
 
@@ -128,10 +141,42 @@ def test_a_part_of_the_time_opens_with_what_there_was(busy, syntax, tmp_path):
     assert check(syntax, out.getvalue(), tmp_path) == ""
 
 
+def test_a_period_that_has_not_begun_has_no_books(busy):
+    period = Period(LATER + timedelta(days=1), LATER + timedelta(days=9))
+    with pytest.raises(Invalid) as refused:
+        write_books(out=io.StringIO(), syntax="hledger", firm=busy.bob, period=period, now=LATER)
+    assert refused.value.code == "period_not_begun"
+
+
+def test_a_firms_books_are_read_without_those_of_others(busy):
+    """The ledger of everybody grows without end; a firm's file costs what the firm did."""
+    stranger, other = make_firm(), make_firm()
+    fund(stranger, 5)
+    for _ in range(400):
+        fund(other, 1)
+    analyse()
+    out = io.StringIO()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+        )
+        before = entries_read()
+        write_entries(out, stranger)
+        read = entries_read() - before
+    assert "0.000005 USD" in out.getvalue()
+    assert read < 100
+
+
+def write_entries(out, firm):
+    """As the file has them, inside of a transaction."""
+    for entry in entries_of_firm(firm, NOON - timedelta(days=1), LATER):
+        out.write("\n".join(hledger(Frame("", LATER.date(), LATER.date(), {}, {}), [entry])))
+
+
 def test_the_command_writes_a_file_and_refuses_what_it_does_not_know(busy, tmp_path):
     file = tmp_path / "books.beancount"
     call_command("export_books", "beancount", "--firm", busy.bob.public_id, "--output", str(file), stdout=io.StringIO())
-    assert check("beancount", file.read_text(), tmp_path) == ""
+    assert file.read_text() == text_of("beancount", busy.bob, now=clock.now())
     with pytest.raises(CommandError):
         call_command("export_books", "beancount", "--firm", "firm_x", stdout=io.StringIO())
     with pytest.raises(Invalid):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketplace.books.pdf import STATEMENT, Sheet
+from marketplace.books.pdf import STATEMENT, Sheet, plain
 from tests.factories import NOON
 
 
@@ -14,3 +14,7 @@ def test_an_amount_is_written_smaller_rather_than_cut():
     page = bytes(sheet.output())
     assert page.count(amount.encode()) == 3
     assert b"long " * 40 not in page
+
+
+def test_a_name_in_other_letters_can_be_read():
+    assert plain("Müller–深圳 Łódź ×") == "Müller-ShenZhen Lódz x"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,13 +13,13 @@ from marketplace.books.months import last_month, month_of, months, next_month
 from marketplace.books.rounding import rounded
 from marketplace.books.statements import Period, period_of, statement_of
 from marketplace.common.errors import Invalid
-from marketplace.ledger.folding import Held, entries_of, held_at
+from marketplace.ledger.folding import Held, entries_of, folded, held_at
 from marketplace.ledger.models import AccountKind, Code, Journal
 from marketplace.ledger.selectors import account_for, wallet_balances
 from marketplace.ledger.services import Leg, post
 from marketplace.ledger.snapshots import take_snapshots
 from tests.factories import NOON
-from tests.marketplace.books.trade import DECEMBER, NOVEMBER
+from tests.marketplace.books.trade import DECEMBER, NOVEMBER, Trade
 
 MONTH = Period(NOVEMBER, DECEMBER)
 
@@ -75,6 +76,47 @@ def test_a_charge_of_a_micro_is_all_fee_and_still_on_the_sellers_statement(trade
     assert statement_of(firm=trade.bob, currency="USD", period=MONTH).sold_micros == 0
 
 
+def test_what_is_charged_after_the_lease_was_closed_is_sold_all_the_same(trade):
+    """Late in a month that is closed, it counts for the next one, in which the lease did not live any more."""
+    wallet = account_for(firm=trade.bob, kind=AccountKind.WALLET, currency="USD")
+    earnings = account_for(firm=trade.alice, kind=AccountKind.EARNINGS, currency="USD")
+    fee = account_for(firm=None, kind=AccountKind.PLATFORM_FEE, currency="USD")
+    legs, subject = [Leg(wallet, -20), Leg(earnings, 19), Leg(fee, 1)], trade.lease.public_id
+    post(ref="late", code=Code.SETTLEMENT, legs=legs, subject=subject, now=DECEMBER + timedelta(days=1))
+    december = Period(DECEMBER, next_month(DECEMBER))
+    sold = statement_of(firm=trade.alice, currency="USD", period=december)
+    assert (sold.sold_micros, sold.fees_micros) == (20, 1)
+    assert statement_of(firm=trade.bob, currency="USD", period=december).sold_micros == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_earned_and_its_fee_are_of_one_moment(frozen):
+    """A settlement that comes while a statement is read is on it whole or not at all."""
+    trade = Trade(frozen)
+    at, subject = trade.clock.now(), trade.lease.public_id
+    wallet = account_for(firm=trade.bob, kind=AccountKind.WALLET, currency="USD")
+    earnings = account_for(firm=trade.alice, kind=AccountKind.EARNINGS, currency="USD")
+    fee = account_for(firm=None, kind=AccountKind.PLATFORM_FEE, currency="USD")
+
+    come: list[str] = []
+
+    def between(execute, sql, params, many, context):
+        answer = execute(sql, params, many, context)
+        if "ledger_entry" in sql and not come:
+            come.append(sql)
+            legs = [Leg(wallet, -100), Leg(earnings, 95), Leg(fee, 5)]
+            post(ref="between", code=Code.SETTLEMENT, legs=legs, subject=subject, now=at)
+        return answer
+
+    with connection.execute_wrapper(between):
+        (line,) = folded(firm=trade.alice, currency="USD", since=NOVEMBER, until=DECEMBER, sold=[subject])
+    assert come
+    assert Journal.objects.filter(ref="between").exists()
+    assert (line.gross_micros, line.fee_micros) == (
+        trade.lease.settled_micros, trade.lease.settled_micros - trade.lease.seller_micros
+    )  # fmt: skip
+
+
 def test_another_currency_is_another_statement(trade):
     other = statement_of(firm=trade.bob, currency="EUR", period=MONTH)
     assert (other.opening, other.lines, other.closing) == (Held(), [], Held())
@@ -99,6 +141,13 @@ def test_a_period_is_a_month_unless_it_is_said(since, until, expected):
 def test_an_empty_period_is_refused(days):
     with pytest.raises(Invalid):
         period_of(*days, NOON)
+
+
+def test_a_period_is_a_year_at_most():
+    assert period_of(date(2024, 1, 1), date(2025, 1, 1), NOON).until.year == 2025
+    with pytest.raises(Invalid) as refused:
+        period_of(date(2024, 1, 1), date(2025, 1, 2), NOON)
+    assert refused.value.code == "period_too_long"
 
 
 @given(st.datetimes(min_value=datetime(2001, 1, 1), max_value=datetime(2100, 1, 1)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.db.utils import DatabaseError
 
 from marketplace.books.issuing import create_document, series_of
@@ -46,6 +47,9 @@ WITH j AS (INSERT INTO ledger_journal (public_id, ref, code, at, subject, data)
 INSERT INTO ledger_entry (journal_id, account_id, currency, amount_micros)
 SELECT j.id, a.id, 'USD', CASE WHEN a.kind = 'wallet' THEN 5 ELSE -5 END FROM j, ledger_account a
 """
+
+
+OPERATORS = "FROM (SELECT id AS operator_id FROM accounts_user WHERE is_operator) l"
 
 
 def note(**changes):
@@ -146,6 +150,28 @@ def test_every_statement_that_tampers_is_refused(books):
     print(f"\n{len(refused)} of {len(TAMPERING | BOOKS)} statements that tamper were refused")
     assert set(refused) == set(TAMPERING | BOOKS)
     assert everything() == before
+
+
+def test_an_older_view_books_nothing_into_a_month_that_was_closed_meanwhile(transactional_db):
+    """A transaction that began before the close sees no lock, however long it waits."""
+    fund(make_firm(), 5)
+    operator = make_person(is_operator=True)
+
+    def close():
+        close_until(operator=operator, until=DECEMBER, now=DECEMBER + timedelta(days=1))
+        connections.close_all()
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        assert not PeriodLock.objects.exists()
+        closer = threading.Thread(target=close)
+        closer.start()
+        closer.join()
+        assert not PeriodLock.objects.exists()
+        for attack in (INTO_NOVEMBER, lock(until="'2026-11-01'").replace("FROM ledger_periodlock l", OPERATORS)):
+            with pytest.raises(DatabaseError, match="read what is committed"), transaction.atomic():
+                cursor.execute(attack)
+    assert PeriodLock.objects.count() == Journal.objects.count() == 1
 
 
 def test_what_is_honest_passes_the_same_guards(books):

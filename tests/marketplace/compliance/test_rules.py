@@ -265,6 +265,13 @@ BY_SWITCH = ROW | {"unless": {"toggle": ["strict"]}}
         (whole(BY_SWITCH, toggles=[SWITCH | {"effective_to": LAST}]), "asks for strict, of which no row"),
         (whole(ROW | {"when": {"any_country": ["UK"]}}), "row: ISO 3166-1 has no country UK"),
         (whole(ROW, country_groups=[GROUP | {"countries": ["CU", "XX"]}]), "country group far: .* no country XX"),
+        (whole(ROW | {"when": {"any_region": ["UK-43"]}}), "row: ISO 3166-1 has no country UK"),
+        (whole(ROW | {"when": {"firm_listed_on": ["SDN", "SND"]}}), "row: no screening list is called SND"),
+        (whole(ROW | {"unless": {"similar_name_on": ["EU"]}}), "row: no screening list is called EU"),
+        (whole(ROW | {"when": {"intended_use_word": ["Nuclear"]}}), "row: words .* lower case, unlike Nuclear"),
+        (whole(ROW | {"id": "no-rule"}), "no-rule means something else"),
+        (whole(ROW | {"id": "operator-refused"}), "operator-refused means something else"),
+        (whole(ROW, vendor_eccns=[ECCN | {"effective_to": LAST}]), "vendor ECCN h100 ends on 2026-06-30"),
     ],
 )
 def test_a_new_file_in_which_something_silently_matches_nothing_is_refused(text: str, message: str) -> None:

@@ -169,6 +169,41 @@ def test_a_clearance_ends_when_the_rows_about_classes_or_the_makers_word_change(
     assert decide(firms, story).decided_by == ["item-class-unknown"]  # the last clearance was under other rows
 
 
+def test_a_clearance_ends_on_the_day_on_which_the_makers_word_or_a_row_changes(
+    firms: dict[str, Firm], operator: User, rule_file: Callable[[Callable[[str], str]], None]
+) -> None:
+    """What is written in the table for a later day was not what the person looked at."""
+    story = card("rtx-4090-d", is_modified=True, memory_mib=49_140)
+    for change in (
+        lambda text: text.replace("vendor_eccns:", f"vendor_eccns:{ECCN.replace('11-01', '11-25')}"),
+        lambda text: text.replace("rules:\n", f"rules:\n{LATER_ROW}", 1),
+    ):
+        rule_file(change)
+        clear(operator)
+        assert decide(firms, story, now=NOON + timedelta(days=1)).outcome == "allow"
+        assert decide(firms, story, now=NOON + timedelta(days=2)).decided_by == ["item-class-unknown"]
+
+
+def test_a_clearance_of_a_card_as_it_left_the_factory_is_none_of_a_rebuilt_one(
+    firms: dict[str, Firm], operator: User
+) -> None:
+    """The density limits are for cards that are made for datacentres: nobody has looked at those."""
+    clear(operator, memory=24, is_modified=False)
+    assert decide(firms, card("rtx-4090-d")).outcome == "allow"
+    rebuilt = card("rtx-4090-d", as_rebuilt_for_datacentre=True)
+    assert decide(firms, rebuilt).decided_by == ["item-class-unknown"]
+    clear(operator, memory=24, item_class="a_dc")
+    assert decide(firms, rebuilt, ships_to="CN").decided_by == ["cards-to-d5-datacentre"]
+
+
+LATER_ROW = """
+  - id: later
+    when: {deal: [sale], item_class: [p], destination_country: [VE]}
+    outcome: hold
+    effective_from: 2026-11-25
+    source: the tests
+    reviewed_by: the tests
+"""
 ECCN = """
   - {name: rtx-4090-d, eccn: 4A090.a, effective_from: 2026-11-01, source: its maker, reviewed_by: the tests}"""
 
@@ -201,6 +236,44 @@ def test_a_ruling_lifts_a_row_only_as_it_stood(
     rule_file(lambda text: text.replace(row, asks))
     again = decide(firms, card(), ships_to="UA")
     assert (again.decided_by, again.required_documents) == (["cards-to-ukraine"], ["end-use-statement"])
+
+
+def test_a_row_that_no_ruling_lifts_later_is_lifted_on_the_days_of_the_one_before(
+    firms: dict[str, Firm], operator: User, rule_file: Callable[[Callable[[str], str]], None]
+) -> None:
+    first = "destination_country: [UA]}\n    outcome: hold\n    effective_from: 2022-10-07\n"
+    after = "  - id: supercomputer-use\n"
+    later = """  - id: cards-to-ukraine
+    when: {deal: [sale], destination_country: [UA]}
+    outcome: hold
+    clearable: false
+    effective_from: 2026-11-25
+    source: the tests
+    reviewed_by: the tests
+
+"""
+    rule_file(lambda t: t.replace(first, f"{first}    effective_to: 2026-11-24\n").replace(after, later + after))
+    held = decide(firms, card(), ships_to="UA")
+    rule_on_hold(decision=held, outcome="allow", reason="Kyiv", documents={}, operator=operator, now=NOON)
+    assert decide(firms, card(), ships_to="UA").outcome == "allow"
+    after_it = decide(firms, card(), ships_to="UA", now=NOON + timedelta(days=2))
+    with pytest.raises(Conflict):
+        rule_on_hold(decision=after_it, outcome="allow", reason="Kyiv", documents={}, operator=operator, now=NOON)
+
+
+def test_a_ruling_does_not_outlive_the_papers_that_were_shown_for_it(firms: dict[str, Firm], operator: User) -> None:
+    firms["buyer"] = make_firm("Moorhen Optical Instruments Ltd", "DE")
+    held = decide(firms, card())
+    assert (held.decided_by, held.required_documents) == (["unverified-party"], ["end-use-statement"])
+    paper = {"decision": held, "code": "end-use-statement", "reference": "file 8", "operator": operator}
+    record_document(valid_until=TODAY + timedelta(days=1), now=NOON, **paper)
+    rule_on_hold(decision=held, outcome="allow", reason="known", documents={}, operator=operator, now=NOON)
+    assert decide(firms, card(), now=NOON + timedelta(days=1)).outcome == "allow"
+    expired = decide(firms, card(), now=NOON + timedelta(days=2))
+    assert expired.decided_by == ["unverified-party"]
+    again(expired)
+    record_document(valid_until=None, now=NOON, **paper)
+    assert decide(firms, card(), now=NOON + timedelta(days=2)).outcome == "allow"
 
 
 @pytest.mark.parametrize("column", ["headquarters_country", "ultimate_parent_country"])
@@ -239,6 +312,10 @@ def test_the_lab_on_the_way_gets_the_card_too(
     again(decision)
     named = make_firm("Grimshaw Trading FZE", "DE")
     assert decide(firms, card(), lab=named, lab_country="DE").decided_by == ["listed-party"]
+
+
+def test_a_lab_in_an_occupied_region_is_not_in_its_country(firms: dict[str, Firm]) -> None:
+    assert decide(firms, card(), lab=make_firm(), lab_country="UA-43").decided_by == ["crimea"]
 
 
 def test_a_lab_abroad_makes_two_movements_of_one_inside_a_country(firms: dict[str, Firm]) -> None:

@@ -71,6 +71,20 @@ def test_a_page_of_the_far_past_does_not_read_what_came_after():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_counts_for_an_earlier_time_does_not_stop_the_night():
+    """Behind an entry of this very minute stands one that counts for yesterday: the platform's account ends before."""
+    firm = make_firm()
+    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency="USD", ref="late")
+    wallet = account_for(firm=firm, kind=AccountKind.WALLET, currency="USD")
+    for ref, happened_at in (("old", NOON - timedelta(days=2)), ("new", NOON), ("late", NOON - timedelta(days=1))):
+        legs = [Leg(outside, -1), Leg(wallet, 1)]
+        post(ref=ref, code=Code.DEPOSIT, legs=legs, now=NOON, happened_at=happened_at)
+    assert take_snapshots(now=NOON, least=1) == 2
+    balances = dict(Snapshot.objects.values_list("account", "balance_micros"))
+    assert balances == {wallet.pk: 3, outside.pk: -1}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_nightly_tick_writes_once_a_night_and_leaves_small_accounts_alone():
     alice = make_firm()
     for _ in range(3):

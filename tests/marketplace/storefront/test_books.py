@@ -11,7 +11,7 @@ from marketplace.books.issuing import issue_due
 from marketplace.books.models import Document
 from marketplace.ledger.models import ReopenRequest
 from marketplace.ledger.periods import closed_until
-from tests.factories import make_person
+from tests.factories import make_firm, make_person
 from tests.marketplace.books.trade import DECEMBER, NOVEMBER, Trade
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,26 @@ def test_the_seller_reads_the_month_and_looks_behind_a_line(client, trade):
     file = client.get(url("books"), {"since": "2026-11-01", "file": "csv"})
     assert "attachment" in file["Content-Disposition"]
     assert client.get(url("books"), {"since": "2026-11-01", "file": "pdf"}).content.startswith(b"%PDF-")
+
+
+def test_a_page_has_so_many_lines_and_says_so(client, trade, monkeypatch):
+    client.force_login(trade.buyer)
+    whole = text(client.get(url("books"), {"since": "2026-11-01"}))
+    assert "lines: CSV" not in whole
+    monkeypatch.setattr("marketplace.storefront.views.books.LINES_MAX", 2)
+    page = text(client.get(url("books"), {"since": "2026-11-01"}))
+    assert "2 of 4 lines: CSV and PDF have all of them" in page
+    assert "Closing balance" in page
+    assert page.count("books/line/") == 2
+
+
+def test_a_line_tells_nothing_of_what_others_have_traded(client, trade):
+    client.force_login(make_person(make_firm("Carol")))
+    line = {"since": "2026-11-01", "code": "settlement", "subject": trade.lease.public_id}
+    page = text(client.get(url("books-line"), line))
+    assert "Nothing of this" in page
+    assert "H100" not in page
+    assert "Nothing of this" in text(client.get(url("books-line"), line | {"code": "\0"}))
 
 
 def test_invoices_are_for_their_parties(client, trade):

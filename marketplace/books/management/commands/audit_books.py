@@ -34,6 +34,11 @@ CHECKS = {
             SELECT sum(e.amount_micros) FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id
             WHERE j.ref = 'credit_note:' || c.public_id AND e.amount_micros > 0)
     """,
+    "charges about no lease and no sale, which no invoice names": """
+        SELECT j.public_id, j.code, j.subject FROM ledger_journal j WHERE j.code IN ('settlement', 'card_sale')
+            AND NOT EXISTS (SELECT 1 FROM leases_lease l WHERE l.public_id = j.subject)
+            AND NOT EXISTS (SELECT 1 FROM sales_sale s WHERE s.public_id = j.subject)
+    """,
 }
 
 

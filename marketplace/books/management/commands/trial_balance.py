@@ -8,7 +8,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from marketplace.books.selectors import totals, trial_balance
-from marketplace.common import clock
 from marketplace.common.money import format_micros
 
 
@@ -22,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--currency")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        at = datetime.combine(options["at"], time(), UTC) if options["at"] else clock.now()
+        at = datetime.combine(options["at"], time(), UTC) if options["at"] else None
         rows = trial_balance(at, options["currency"])
         for row in rows:
             name = f"{row.kind} {row.ref}".strip()
