@@ -115,7 +115,7 @@ def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
             code="unknown_currency",
             errors=(FieldError("/currency", "unknown", "this currency is not taken"),),
         )
-    if amount_micros <= 0 or amount_micros % can.tick_micros:
+    if amount_micros <= 0 or amount_micros % can.ticks_micros[currency]:
         raise Invalid(
             "the amount is not a positive multiple of the currency's smallest unit",
             code="bad_amount",
