@@ -290,6 +290,17 @@ WIRE_IBAN = env("WIRE_IBAN", "")
 WIRE_BIC = env("WIRE_BIC", "")
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
+# Stripe; without a key there is none. STRIPE_API_URL is for the simulator, which takes no live key.
+STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY", "")
+STRIPE_API_URL = env("STRIPE_API_URL", "")
+if STRIPE_API_URL and not STRIPE_SECRET_KEY.startswith("sk_test_"):
+    raise ImproperlyConfigured("STRIPE_API_URL is for tests: STRIPE_SECRET_KEY must begin with sk_test_")
+STRIPE_WEBHOOK_SECRETS = [
+    each for each in env("STRIPE_WEBHOOK_SECRETS", "").split(",") if each
+]  # several while rotating
+STRIPE_WEBHOOK_TOLERANCE_SECONDS = env_int("STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300)
+STRIPE_CURRENCIES = [each for each in env("STRIPE_CURRENCIES", "USD,EUR").split(",") if each in CURRENCIES]
+
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 # The passport key countersigns what cards measured; its public half is published. It is in no table either.

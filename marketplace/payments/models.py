@@ -10,7 +10,8 @@ from django.db.models import Q
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
-from marketplace.payments.states import DEPOSIT_TRANSITIONS, DepositState
+from marketplace.payments.gateway import Operation
+from marketplace.payments.states import CALL_TRANSITIONS, DEPOSIT_TRANSITIONS, CallState, DepositState
 
 
 class Deposit(models.Model):
@@ -25,6 +26,10 @@ class Deposit(models.Model):
     amount_micros = models.BigIntegerField()
     gateway = models.CharField(max_length=16)
     reference = models.CharField(max_length=25, unique=True)
+    page_id = models.CharField(max_length=255, blank=True)  # the gateway's payment page
+    pay_url = models.TextField(blank=True)  # its address, while it is open
+    payment_id = models.CharField(max_length=255, blank=True)  # the gateway's payment, once there is one
+    charge_id = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=10, choices=DepositState, default=DepositState.CREATED)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -35,8 +40,53 @@ class Deposit(models.Model):
         constraints = [models.CheckConstraint(name="deposit_is_money", condition=Q(amount_micros__gt=0))]
         indexes = [
             models.Index(name="deposit_waiting", fields=["expires_at"], condition=Q(state=DepositState.CREATED)),
+            models.Index(name="deposit_page", fields=["page_id"], condition=~Q(page_id="")),
+            models.Index(name="deposit_payment", fields=["payment_id"], condition=~Q(payment_id="")),
         ]
 
     @property
     def event_firm_ids(self) -> list[int]:
         return [self.firm_id]
+
+
+class GatewayCall(models.Model):
+    """A row of the outbox: one call to a gateway, written with the ledger's reservation and settled with its result.
+
+    `params` are in micros and in our words. `key` is the idempotency key of the attempts so far, `first_tried_at` the
+    first attempt with it: a gateway forgets keys, so an old one is looked up and never tried again. A worker that takes
+    the row moves `next_try_at` behind the time that it can need, so that a row is never with two of them.
+    """
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = CALL_TRANSITIONS
+    EVENT: ClassVar[str] = "gateway_call"
+
+    public_id = PublicIdField("gwc")
+    firm = models.ForeignKey(Firm, null=True, on_delete=models.PROTECT, related_name="+")
+    gateway = models.CharField(max_length=16)
+    operation = models.CharField(max_length=20, choices=[(each.value, each.value) for each in Operation])
+    subject = models.CharField(max_length=32)  # the public id of what it is for
+    params = models.JSONField()
+    after = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="followers")
+    key = models.CharField(max_length=64, unique=True)
+    state = models.CharField(max_length=8, choices=CallState, default=CallState.WAITING)
+    attempts = models.IntegerField(default=0)
+    created_at = models.DateTimeField()
+    next_try_at = models.DateTimeField()
+    first_tried_at = models.DateTimeField(null=True)
+    must_look = models.BooleanField(default=False)  # whether it was done has to be found out first
+    is_given_up = models.BooleanField(default=False)  # an operator's word: if it was not done, it never will be
+    object_id = models.CharField(max_length=255, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error = models.CharField(max_length=500, blank=True)
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(name="call_due", fields=["next_try_at"], condition=Q(state=CallState.WAITING)),
+            models.Index(name="call_subject", fields=["subject", "id"]),
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        """Nobody hears of a call: its effect is told by what it is for."""
+        return []

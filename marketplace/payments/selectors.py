@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from marketplace.accounts.models import Firm
@@ -11,24 +12,32 @@ from marketplace.common.errors import FieldError, Invalid, NotFound
 from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
 from marketplace.payments.models import Deposit
 from marketplace.payments.states import DepositState
+from marketplace.payments.stripe_gateway.gateway import StripeGateway
 from marketplace.payments.wire import WireGateway
 
-GATEWAYS: dict[str, PaymentGateway] = {gateway.name: gateway for gateway in (WireGateway(),)}
+WIRE, STRIPE = WireGateway(), StripeGateway()
+
+
+def gateways() -> dict[str, PaymentGateway]:
+    """The gateways of this installation by name: wires always, Stripe where it has a key."""
+    found: dict[str, PaymentGateway] = {WIRE.name: WIRE}
+    return found | {STRIPE.name: STRIPE} if settings.STRIPE_SECRET_KEY else found
 
 
 def gateway_named(name: str) -> PaymentGateway:
     """A gateway by its name; Invalid for an unknown one."""
-    if name not in GATEWAYS:
+    here = gateways()
+    if name not in here:
         raise Invalid(
-            f"gateways are {', '.join(sorted(GATEWAYS))}",
+            f"gateways are {', '.join(sorted(here))}",
             code="unknown_gateway",
             errors=(FieldError("/gateway", "unknown", "there is no such gateway"),),
         )
-    return GATEWAYS[name]
+    return here[name]
 
 
 def instructions_for(deposit: Deposit) -> Instructions | None:
-    """How to pay, as long as the money is waited for. May talk to the gateway: call it outside transactions."""
+    """How to pay, as long as the money is waited for."""
     if deposit.state != DepositState.CREATED:
         return None
     return gateway_named(deposit.gateway).start_deposit(
@@ -37,6 +46,7 @@ def instructions_for(deposit: Deposit) -> Instructions | None:
             reference=deposit.reference,
             currency=deposit.currency,
             amount_micros=deposit.amount_micros,
+            pay_url=deposit.pay_url,
         )
     )
 

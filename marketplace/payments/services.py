@@ -17,6 +17,8 @@ from marketplace.events.transitions import WrongState, transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
+from marketplace.payments.gateway import Operation
 from marketplace.payments.models import Deposit
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
@@ -94,6 +96,7 @@ def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "
     """The firm will not pay after all. Raises NotFound, and WrongState when the money was there first."""
     deposit = deposit_of(firm, deposit_id)
     transition(deposit, DepositState.CANCELLED, now=now, actor=actor, reason="cancelled_by_firm")
+    close_page(deposit, now)
     return deposit
 
 
@@ -127,6 +130,7 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
+    has_page = Operation.OPEN_CHECKOUT in gateway_named(gateway).capabilities().operations
     deposit = Deposit.objects.create(
         firm=firm,
         currency=currency,
@@ -134,8 +138,10 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
         gateway=gateway,
         reference=new_reference(),
         created_at=now,
-        expires_at=now + timedelta(days=settings.DEPOSIT_DAYS),
+        expires_at=now + (PAGE_LIVES if has_page else timedelta(days=settings.DEPOSIT_DAYS)),
     )
+    if has_page:
+        open_page(deposit, now)
     record_event(
         firm_id=firm.pk,
         type="deposit.created",

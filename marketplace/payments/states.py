@@ -22,3 +22,20 @@ DEPOSIT_TRANSITIONS: Mapping[str, frozenset[str]] = {
     DepositState.CANCELLED: frozenset({DepositState.CONFIRMED}),
     DepositState.EXPIRED: frozenset({DepositState.CONFIRMED}),
 }
+
+
+class CallState(models.TextChoices):
+    """WAITING is tried until it is settled; ASKING waits for an operator, who sends it back."""
+
+    WAITING = "waiting", "Waiting"
+    ASKING = "asking", "Needs an operator"
+    DONE = "done", "Done"
+    FAILED = "failed", "Refused"
+
+
+CALL_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    CallState.WAITING: frozenset({CallState.ASKING, CallState.DONE, CallState.FAILED}),
+    CallState.ASKING: frozenset({CallState.WAITING}),
+    CallState.DONE: frozenset(),
+    CallState.FAILED: frozenset(),
+}

@@ -6,13 +6,13 @@ Ugandan shilling are sent with two places that must be zero, and the last of thr
 
 from __future__ import annotations
 
-MICROS_PLACES = 6
 NO_PLACES = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
 )
 THREE_PLACES = frozenset(("BHD", "JOD", "KWD", "OMR", "TND"))
 WHOLE_ONLY = frozenset(("ISK", "UGX"))  # two places that are always zero
 PLACES_USUAL = 2
+COIN_MICROS = {0: 1_000_000, 2: 10_000, 3: 1_000}
 
 
 def places_of(currency: str) -> int:
@@ -24,7 +24,7 @@ def places_of(currency: str) -> int:
 
 def tick_micros(currency: str) -> int:
     """The smallest amount that can be charged, refunded or sent, in micros; every amount is a multiple of it."""
-    coin = 10 ** (MICROS_PLACES - places_of(currency))
+    coin = COIN_MICROS[places_of(currency)]
     if currency in THREE_PLACES:
         return 10 * coin
     return 100 * coin if currency in WHOLE_ONLY else coin
@@ -34,12 +34,12 @@ def coins(micros: int, currency: str) -> int:
     """Micros as Stripe's whole number; ValueError for what it can't say exactly. Floor first where money goes out."""
     if micros % tick_micros(currency):
         raise ValueError(f"{micros} micros are no whole number of the smallest unit of {currency}")
-    return micros // 10 ** (MICROS_PLACES - places_of(currency))
+    return micros // COIN_MICROS[places_of(currency)]
 
 
 def micros(number: int, currency: str) -> int:
     """Stripe's whole number as micros, always exact."""
-    return int(number * 10 ** (MICROS_PLACES - places_of(currency)))
+    return number * COIN_MICROS[places_of(currency)]
 
 
 def floored(amount_micros: int, currency: str) -> int:

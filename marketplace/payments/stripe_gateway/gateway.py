@@ -1,0 +1,49 @@
+"""The gateway. What it does is in `calls.py`; what Stripe says, in our words, in `facts.py`."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from marketplace.payments.gateway import (
+    Capabilities,
+    DepositRequest,
+    GatewayError,
+    Instructions,
+    Order,
+    Receipt,
+    Trouble,
+)
+from marketplace.payments.stripe_gateway.calls import CALLS
+from marketplace.payments.stripe_gateway.client import client, told_as_ours
+from marketplace.payments.stripe_gateway.coins import tick_micros
+
+
+class StripeGateway:
+    """Cards by Stripe's hosted pages; separate charges and transfers, the platform is the merchant of record."""
+
+    name = "stripe"
+
+    def capabilities(self) -> Capabilities:
+        """STRIPE_CURRENCIES, in the units that Stripe counts in."""
+        ticks = {each: tick_micros(each) for each in settings.STRIPE_CURRENCIES}
+        return Capabilities(ticks, confirmed_by_operator=False, operations=frozenset(CALLS))
+
+    def start_deposit(self, request: DepositRequest) -> Instructions:
+        """The page to pay on, once the outbox has opened it."""
+        if not request.pay_url:
+            return Instructions("The payment page is being opened; this takes a moment.", ())
+        return Instructions("Pay by card on Stripe's page.", (), request.pay_url)
+
+    def perform(self, order: Order) -> Receipt:
+        """One request. Raises GatewayError."""
+        if order.operation not in CALLS:
+            raise GatewayError(Trouble.FINAL, f"Stripe knows no {order.operation}", code="not_supported")
+        with told_as_ours():
+            return CALLS[order.operation].request(client(), order)
+
+    def find(self, order: Order) -> Receipt | None:
+        """What an earlier attempt made. Raises GatewayError."""
+        if order.operation not in CALLS:
+            return None
+        with told_as_ours():
+            return CALLS[order.operation].look(client(), order)
