@@ -28,6 +28,8 @@ BEAT: dict[str, float] = {
     "listings.close_ended_listings": 30.0,
     "payments.expire_deposits": 3600,
     "payments.work_outbox": 1.0,
+    "payments.work_inbox": 1.0,
+    "payments.fill_gaps": 600.0,
     "books.issue_documents": 3600.0,
     "ledger.take_snapshots": 3600.0,
     "events.drop_old_idempotency_keys": 3600.0,

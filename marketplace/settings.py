@@ -242,6 +242,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
+    "loggers": {"stripe": {"level": "WARNING"}},  # it tells of every request
 }
 
 # The market's numbers, in seconds unless the name says otherwise.

@@ -35,6 +35,7 @@ WHERE j.at >= %(since)s AND j.at < %(until)s AND (%(whole)s OR a.firm_id = %(fir
 """
 KINDS = {AccountKind.WALLET: "Wallet", AccountKind.ESCROW: "Held", AccountKind.EARNINGS: "Earned"}
 PLATFORM = {AccountKind.PLATFORM_FEE: "Income:Fees", AccountKind.SUSPENSE: "Liabilities:Suspense"}
+OF_A_GATEWAY = {AccountKind.CLEARING: "Assets:Clearing", AccountKind.GATEWAY_FEE: "Expenses:Gateways"}
 OPENING = "Equity:Opening"
 FEES = "Expenses:Fees"
 # What stands against a firm's money, named after what it was for; whether it came or went says which side it is on.
@@ -173,8 +174,8 @@ class _Namer:
             return f"Assets:Fallow:{kind}"
         if leg.firm_id is not None:
             return f"{_firm_account(self.firms[leg.firm_id])}:{kind}"
-        if leg.kind == AccountKind.CLEARING:
-            return f"Assets:Clearing:{_component(leg.ref or 'none')}"
+        if leg.kind in OF_A_GATEWAY:
+            return f"{OF_A_GATEWAY[AccountKind(leg.kind)]}:{_component(leg.ref or 'none')}"
         return PLATFORM.get(AccountKind(leg.kind), f"Equity:{kind}")
 
 

@@ -22,6 +22,7 @@ class AccountKind(models.TextChoices):
     ESCROW = "escrow", "Escrow"  # committed to one order, card bid or sale, named by `ref`
     EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
     PLATFORM_FEE = "platform_fee", "Platform fee"
+    GATEWAY_FEE = "gateway_fee", "Gateway fee"  # what a gateway, named by `ref`, takes from the platform: below zero
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
 

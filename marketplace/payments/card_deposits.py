@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
 from marketplace.events.transitions import transition
-from marketplace.payments.gateway import GatewayError, Operation, Receipt
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for
+from marketplace.ledger.services import Leg, post
+from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.models import Deposit, GatewayCall
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import deposit_for_update
@@ -64,3 +69,60 @@ def page_refused(call: GatewayCall, refusal: GatewayError, now: datetime) -> Non
     deposit = deposit_for_update(call.subject)
     if deposit.state == DepositState.CREATED:
         transition(deposit, DepositState.CANCELLED, now=now, reason="refused_by_gateway", data={"code": refusal.code})
+
+
+def page_seen(fact: Mapping[str, Any], now: datetime) -> None:
+    """What the payment page has come to."""
+    if fact["payment"]:
+        payment_seen(fact["payment"], now)
+    if fact["status"] != "expired":
+        return
+    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["deposit_id"]).first()
+    if deposit is not None and deposit.state == DepositState.CREATED:
+        transition(deposit, DepositState.EXPIRED, now=now, reason="page_expired", pay_url="")
+
+
+def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
+    """What a payment has come to: into the wallet with it, once. Nothing happens for a payment that is not ours."""
+    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["deposit_id"]).first()
+    if deposit is None or fact["status"] != "succeeded" or deposit.state == DepositState.CONFIRMED:
+        return
+    charge = fact["charge"]
+    _check(deposit, charge)
+    transition(
+        deposit,
+        DepositState.CONFIRMED,
+        now=now,
+        reason="" if deposit.state == DepositState.CREATED else "came_late",
+        data={"amount_micros": deposit.amount_micros, "currency": deposit.currency},
+        confirmed_at=now,
+        payment_id=fact["payment_id"],
+        charge_id=charge["charge_id"],
+        pay_url="",
+    )
+    _book(deposit, charge["entry"], now)
+
+
+def _check(deposit: Deposit, charge: Mapping[str, Any]) -> None:
+    entry = charge["entry"]
+    if entry is None:
+        raise GatewayError(Trouble.RETRY, "the payment is not in the gateway's books yet")
+    paid = {(each["amount_micros"], each["currency"]) for each in (charge, entry)}
+    if paid != {(deposit.amount_micros, deposit.currency)}:
+        raise GatewayError(Trouble.ASK, f"{deposit.public_id} was paid with another amount or currency: {paid}")
+
+
+def _book(deposit: Deposit, entry: Mapping[str, Any], now: datetime) -> None:
+    """What came, less what the gateway kept, is outside; the firm gets all of it and the platform pays the fee."""
+    currency, amount, fee = deposit.currency, deposit.amount_micros, entry["fee_micros"]
+    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=deposit.gateway)
+    expense = account_for(firm=None, kind=AccountKind.GATEWAY_FEE, currency=currency, ref=deposit.gateway)
+    wallet = account_for(firm=deposit.firm, kind=AccountKind.WALLET, currency=currency)
+    post(
+        ref=f"{deposit.gateway}:{entry['id']}",
+        code=Code.DEPOSIT,
+        legs=[Leg(outside, fee - amount), Leg(expense, -fee), Leg(wallet, amount)],
+        now=now,
+        subject=deposit.public_id,
+        data={"reference": deposit.reference},
+    )

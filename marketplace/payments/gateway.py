@@ -141,6 +141,9 @@ class NotifyingGateway(PaymentGateway, Protocol):
         """What it told since then, whether it arrived or not."""
         ...
 
-    def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any]:
-        """What the thing is now, in our words and micros. Raises GatewayError."""
+    def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any] | None:
+        """What the thing is now, in our words and micros; None for a kind that it knows nothing of.
+
+        Raises GatewayError.
+        """
         ...

@@ -11,7 +11,14 @@ from django.db.models import Q
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
 from marketplace.payments.gateway import Operation
-from marketplace.payments.states import CALL_TRANSITIONS, DEPOSIT_TRANSITIONS, CallState, DepositState
+from marketplace.payments.states import (
+    CALL_TRANSITIONS,
+    DEPOSIT_TRANSITIONS,
+    NOTICE_TRANSITIONS,
+    CallState,
+    DepositState,
+    NoticeState,
+)
 
 
 class Deposit(models.Model):
@@ -90,3 +97,53 @@ class GatewayCall(models.Model):
     def event_firm_ids(self) -> list[int]:
         """Nobody hears of a call: its effect is told by what it is for."""
         return []
+
+
+class NoticeSource(models.TextChoices):
+    """How we know that something has changed outside."""
+
+    SENT = "sent", "Sent to us"
+    LISTED = "listed", "Found in the list of events"
+    LOOKED = "looked", "Looked at because we wanted to know"
+
+
+class GatewayNotice(models.Model):
+    """A row of the inbox: something outside may have changed. What it says is not kept: the thing itself is fetched."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = NOTICE_TRANSITIONS
+    EVENT: ClassVar[str] = "gateway_notice"
+
+    public_id = PublicIdField("gwn")
+    gateway = models.CharField(max_length=16)
+    event_id = models.CharField(max_length=255)
+    type = models.CharField(max_length=128)
+    object_type = models.CharField(max_length=64)
+    object_id = models.CharField(max_length=255)
+    account = models.CharField(max_length=255, blank=True)  # the connected account that it is of
+    source = models.CharField(max_length=8, choices=NoticeSource)
+    happened_at = models.DateTimeField()  # by the gateway's clock
+    received_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=NoticeState, default=NoticeState.WAITING)
+    attempts = models.IntegerField(default=0)
+    next_try_at = models.DateTimeField()
+    error = models.CharField(max_length=500, blank=True)
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(name="one_notice_per_event", fields=["gateway", "event_id"])]
+        indexes = [
+            models.Index(name="notice_due", fields=["next_try_at"], condition=Q(state=NoticeState.WAITING)),
+            models.Index(name="notice_waiting", fields=["object_id"], condition=Q(state=NoticeState.WAITING)),
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        """Nobody hears of a notice: what it changes is told by that."""
+        return []
+
+
+class NoticeCursor(models.Model):
+    """Up to when a gateway's list of events was read to its end."""
+
+    gateway = models.CharField(max_length=16, primary_key=True)
+    listed_until = models.DateTimeField()

@@ -74,7 +74,9 @@ def any_deposit(public_id: str) -> Deposit:
 
 def waiting_deposits() -> QuerySet[Deposit]:
     """What operators look at: money that is announced and not seen, oldest first."""
-    return Deposit.objects.filter(state=DepositState.CREATED).select_related("firm").order_by("pk")
+    by_hand = [name for name, each in gateways().items() if each.capabilities().confirmed_by_operator]
+    waiting = Deposit.objects.filter(state=DepositState.CREATED, gateway__in=by_hand)
+    return waiting.select_related("firm").order_by("pk")
 
 
 def deposits_by_reference(text: str) -> QuerySet[Deposit]:

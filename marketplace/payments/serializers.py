@@ -44,6 +44,12 @@ class DepositShape(serializers.Serializer[Any]):
 DepositPage = page_shape("DepositPage", DepositShape)
 
 
+def _instructions_json(instructions: Instructions) -> dict[str, str]:
+    """Labels and values; a gateway with a page has `pay_url`, empty until the page is open."""
+    page = {} if instructions.details else {"pay_url": instructions.pay_url}
+    return {"summary": instructions.summary} | dict(instructions.details) | page
+
+
 def deposit_json(deposit: Deposit, instructions: Instructions | None) -> dict[str, Any]:
     """A deposit as the API shows it."""
     return {
@@ -55,7 +61,5 @@ def deposit_json(deposit: Deposit, instructions: Instructions | None) -> dict[st
         "created_at": deposit.created_at,
         "expires_at": deposit.expires_at,
         "confirmed_at": deposit.confirmed_at,
-        "instructions": None
-        if instructions is None
-        else {"summary": instructions.summary} | dict(instructions.details),
+        "instructions": None if instructions is None else _instructions_json(instructions),
     }

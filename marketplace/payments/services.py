@@ -19,6 +19,7 @@ from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
 from marketplace.payments.gateway import Operation
+from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
@@ -65,6 +66,8 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
     deposit = deposit_for_update(deposit_id)
     if deposit.state == DepositState.CONFIRMED:
         return deposit
+    if not gateway_named(deposit.gateway).capabilities().confirmed_by_operator:
+        raise Conflict(f"{deposit.gateway} itself says when the money is there", code="confirmed_by_gateway")
     transition(
         deposit,
         DepositState.CONFIRMED,
@@ -100,6 +103,12 @@ def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "
     return deposit
 
 
+def look_at_payment(deposit: Deposit, now: datetime) -> None:
+    """The firm came back from the payment page: find out soon whether it paid."""
+    if deposit.page_id and deposit.state == DepositState.CREATED:
+        look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
+
+
 def expire_deposits(*, now: datetime) -> int:
     """Stop waiting for what never came; returns how many. An operator can still confirm a late wire."""
     expired = 0
@@ -107,6 +116,8 @@ def expire_deposits(*, now: datetime) -> int:
         with contextlib.suppress(WrongState):
             transition(deposit, DepositState.EXPIRED, now=now, reason="not_paid")
             expired += 1
+            if deposit.page_id:  # the news of it may have been lost
+                look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
     return expired
 
 

@@ -39,3 +39,18 @@ CALL_TRANSITIONS: Mapping[str, frozenset[str]] = {
     CallState.DONE: frozenset(),
     CallState.FAILED: frozenset(),
 }
+
+
+class NoticeState(models.TextChoices):
+    """WAITING is fetched and booked; ASKING waits for an operator, who sends it back."""
+
+    WAITING = "waiting", "Waiting"
+    ASKING = "asking", "Needs an operator"
+    DONE = "done", "Done"
+
+
+NOTICE_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    NoticeState.WAITING: frozenset({NoticeState.ASKING, NoticeState.DONE}),
+    NoticeState.ASKING: frozenset({NoticeState.WAITING}),
+    NoticeState.DONE: frozenset(),
+}

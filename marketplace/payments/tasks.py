@@ -1,10 +1,9 @@
-"""The clock of deposits."""
+"""The clocks of payments."""
 
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import services
-from marketplace.payments.outbox_worker import work
+from marketplace.payments import inbox, inbox_worker, outbox_worker, services
 
 
 @shared_task(name="payments.expire_deposits")
@@ -14,4 +13,14 @@ def expire_deposits() -> None:
 
 @shared_task(name="payments.work_outbox")
 def work_outbox() -> int:
-    return work(clock.now)
+    return outbox_worker.work(clock.now)
+
+
+@shared_task(name="payments.work_inbox")
+def work_inbox() -> int:
+    return inbox_worker.work(clock.now)
+
+
+@shared_task(name="payments.fill_gaps")
+def fill_gaps() -> int:
+    return inbox.fill_gaps(now=clock.now())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
 from django.conf import settings
 
 from marketplace.payments.gateway import (
@@ -9,6 +13,7 @@ from marketplace.payments.gateway import (
     DepositRequest,
     GatewayError,
     Instructions,
+    Notice,
     Order,
     Receipt,
     Trouble,
@@ -16,6 +21,8 @@ from marketplace.payments.gateway import (
 from marketplace.payments.stripe_gateway.calls import CALLS
 from marketplace.payments.stripe_gateway.client import client, told_as_ours
 from marketplace.payments.stripe_gateway.coins import tick_micros
+from marketplace.payments.stripe_gateway.facts import FACTS
+from marketplace.payments.stripe_gateway.notices import listed, verified
 
 
 class StripeGateway:
@@ -47,3 +54,19 @@ class StripeGateway:
             return None
         with told_as_ours():
             return CALLS[order.operation].look(client(), order)
+
+    def notice(self, body: bytes, signature: str, *, now: datetime) -> Notice:
+        """The event of a signed request. Raises GatewayError for one that Stripe did not sign, or not lately."""
+        return verified(body, signature, now=now)
+
+    def notices_since(self, since: datetime) -> Iterator[Notice]:
+        """The platform's events since then, newest first. Raises GatewayError."""
+        with told_as_ours():
+            yield from listed(client(), since)
+
+    def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any] | None:
+        """What the thing is now; None for a kind that nothing here depends on. Raises GatewayError."""
+        if object_type not in FACTS:
+            return None
+        with told_as_ours():
+            return FACTS[object_type](client(), object_id)

@@ -18,8 +18,8 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
-from marketplace.payments.selectors import deposit_of, deposits_of, instructions_for
-from marketplace.payments.services import cancel_deposit, start_deposit
+from marketplace.payments.selectors import STRIPE, deposit_of, deposits_of, gateways, instructions_for
+from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
 from marketplace.payments.states import DepositState
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
@@ -49,6 +49,8 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "balances": wallet_balances(caller.firm) or [WalletBalances(settings.CURRENCIES[0], 0, 0, 0)],
         "deposits": deposits_of(caller.firm).order_by("-pk")[:DEPOSITS_SHOWN],
         "may_pay": Scope.FINANCE in caller.scopes,
+        "has_cards": STRIPE.name in gateways(),
+        "card_currencies": sorted(STRIPE.capabilities().currencies),
     }
     return render(request, "storefront/money/wallet.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -58,14 +60,19 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
 def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
     """How to pay, and whether the money has come."""
     deposit = deposit_of(caller.firm, deposit_id)
+    if "back" in request.GET:
+        look_at_payment(deposit, clock.now())
+    seen = f"{deposit.state}{'-open' if deposit.pay_url else ''}"
     context = {
         "deposit": deposit,
+        "seen": seen,
+        "came_back": "back" in request.GET,
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
         "may_pay": Scope.FINANCE in caller.scopes,
     }
     response = render(request, "storefront/money/deposit.html", context)
-    if request.headers.get("HX-Request") and request.GET.get("seen") != deposit.state:
+    if request.headers.get("HX-Request") and request.GET.get("seen") != seen:
         response.headers["HX-Refresh"] = "true"
     return response
 
@@ -112,6 +119,7 @@ def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:
             firm=caller.firm,
             currency=form.cleaned_data["currency"],
             amount_micros=form.cleaned_data["amount"],
+            gateway=request.POST.get("gateway", "wire"),
             idempotency_key=f"page-{request.POST.get('key', '')}",
             now=clock.now(),
             actor=caller.actor,

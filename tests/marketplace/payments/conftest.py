@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from marketplace.common import clock
+from marketplace.payments import inbox, inbox_worker
 from marketplace.payments.models import Deposit, GatewayCall
 from marketplace.payments.outbox_worker import work_one
 from marketplace.payments.services import start_deposit
@@ -51,6 +52,32 @@ class Here:
             made += more
         return made
 
+    def look(self) -> int:
+        """Looks at everything of which there is a notice."""
+        seen = 0
+        while inbox_worker.work_one(now=self.now):
+            seen += 1
+        return seen
+
+    def pay(self, deposit: Deposit, card: str = "pm_card_visa") -> None:
+        """The visitor of the hosted page chooses a card and presses the button."""
+        deposit.refresh_from_db()
+        self.sim.ask("POST", "/checkout/" + deposit.page_id, f"card={card}")
+
+    def hear(self) -> None:
+        """Everything that Stripe lists, as if it had been sent, and booked."""
+        inbox.fill_gaps(now=self.now)
+        self.look()
+
+    def paid(self, firm, micros: int = 100_000_000, currency: str = "USD", key: str = "k", card: str = "pm_card_visa"):
+        """A deposit by card that is in the wallet."""
+        deposit = self.deposit(firm, micros, currency, key)
+        self.work()
+        self.pay(deposit, card)
+        self.hear()
+        deposit.refresh_from_db()
+        return deposit
+
     def deposit(self, firm, micros: int = 100_000_000, currency: str = "USD", key: str = "k") -> Deposit:
         return start_deposit(
             firm=firm, currency=currency, amount_micros=micros, idempotency_key=key, now=self.now, gateway="stripe"
@@ -58,9 +85,11 @@ class Here:
 
 
 @pytest.fixture
-def here(stripesim: Simulated, settings) -> Iterator[Here]:
+def here(stripesim: Simulated, settings, monkeypatch) -> Here:
     settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL = KEY, stripesim.url
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
     settings.STRIPE_CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
     settings.CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
-    yield Here(stripesim, datetime.now(UTC))
+    found = Here(stripesim, datetime.now(UTC))
+    monkeypatch.setattr(clock, "now", lambda: found.now)
+    return found

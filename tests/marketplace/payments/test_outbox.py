@@ -211,5 +211,3 @@ def test_waits_grow_up_to_the_longest_and_differ_by_chance():
     assert all(wait_seconds(1) <= 2 for _ in range(20))
     assert all(LONGEST_WAIT_S / 2 <= wait_seconds(99) <= LONGEST_WAIT_S for _ in range(20))
     assert len({wait_seconds(5) for _ in range(20)}) > 1
-
-

@@ -1,0 +1,72 @@
+"""What Stripe's objects say, in our words and micros. Each function fetches one object as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import stripe
+
+from marketplace.payments.stripe_gateway.coins import micros
+
+Fact = dict[str, Any]
+CHARGE = "latest_charge.balance_transaction"
+
+
+def entry(transaction: Any) -> Fact | None:
+    """A balance transaction; None while there is none. Fees are Stripe's own: nobody computes them."""
+    if transaction is None:
+        return None
+    currency = transaction.currency.upper()
+    amount, fee = micros(transaction.amount, currency), micros(transaction.fee, currency)
+    return {"id": transaction.id, "currency": currency, "amount_micros": amount, "fee_micros": fee}
+
+
+def payment(intent: Any) -> Fact:
+    """A PaymentIntent with its charge; `deposit_id` is empty when it is none of ours."""
+    metadata = intent.metadata.to_dict() if intent.metadata else {}
+    return {
+        "payment_id": intent.id,
+        "deposit_id": metadata.get("deposit", ""),
+        "status": intent.status,
+        "charge": _charge(intent.latest_charge) if intent.latest_charge else None,
+    }
+
+
+def _charge(charge: Any) -> Fact:
+    currency = charge.currency.upper()
+    return {
+        "charge_id": charge.id,
+        "currency": currency,
+        "amount_micros": micros(charge.amount, currency),
+        "entry": entry(charge.balance_transaction),
+    }
+
+
+def _page(client: stripe.StripeClient, object_id: str) -> Fact:
+    page = client.v1.checkout.sessions.retrieve(object_id, {"expand": [f"payment_intent.{CHARGE}"]})
+    paid = payment(page.payment_intent) if page.payment_intent else None
+    return {
+        "page_id": page.id,
+        "deposit_id": page.client_reference_id or "",
+        "status": page.status,
+        "payment": paid,
+    }
+
+
+def _payment(client: stripe.StripeClient, object_id: str) -> Fact:
+    return payment(client.v1.payment_intents.retrieve(object_id, {"expand": [CHARGE]}))
+
+
+def _payment_of_charge(client: stripe.StripeClient, object_id: str) -> Fact:
+    intent = client.v1.charges.retrieve(object_id).payment_intent
+    return (
+        _payment(client, str(intent)) if intent else {"payment_id": "", "deposit_id": "", "status": "", "charge": None}
+    )
+
+
+FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
+    "checkout.session": _page,
+    "payment_intent": _payment,
+    "charge": _payment_of_charge,
+}
