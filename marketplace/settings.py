@@ -220,6 +220,7 @@ SPECTACULAR_SETTINGS = {
         "SaleStateEnum": "marketplace.sales.states.SaleState",
         "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
         "PhotoKindEnum": "listings.cards.states.PhotoKind",
+        "SellerAccountStateEnum": "marketplace.payments.states.SellerAccountState",
         "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
         "ComplianceOutcomeEnum": [(each, each) for each in ("allow", "hold", "block")],
     },
@@ -300,6 +301,13 @@ STRIPE_WEBHOOK_SECRETS = [
     each for each in env("STRIPE_WEBHOOK_SECRETS", "").split(",") if each
 ]  # several while rotating
 STRIPE_WEBHOOK_TOLERANCE_SECONDS = env_int("STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300)
+TOP_UPS_PER_DAY_MAX = env_int("TOP_UPS_PER_DAY_MAX", 5)  # automatic ones of one wallet; then its owner is asked
+STRIPE_ACCOUNTS_VERSION = env_int("STRIPE_ACCOUNTS_VERSION", 2)  # of the API for sellers' accounts; 1 or 2
+STRIPE_SELLER_COUNTRIES = env(  # where Stripe opens accounts for sellers: https://stripe.com/global
+    "STRIPE_SELLER_COUNTRIES",
+    "AE,AT,AU,BE,BG,BR,CA,CH,CY,CZ,DE,DK,EE,ES,FI,FR,GB,GI,GR,HK,HR,HU,IE,IT,JP,LI,LT,LU,LV,MT,MX,MY,NL,NO,NZ,PL,PT,"
+    "RO,SE,SG,SI,SK,TH,US",
+).split(",")
 STRIPE_CURRENCIES = [each for each in env("STRIPE_CURRENCIES", "USD,EUR").split(",") if each in CURRENCIES]
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.

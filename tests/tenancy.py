@@ -177,6 +177,8 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "api-keys/"): frozenset({"admin"}),
     ("delete", "api-keys/<slug:public_id>/"): frozenset({"admin"}),
     ("post", "deposits/"): frozenset({"finance"}),
+    ("post", "seller-account/"): frozenset({"finance"}),
+    ("post", "seller-account/link/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/cancel/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/confirm/"): frozenset(),
     ("post", "documents/<str:document_id>/credit/"): frozenset(),

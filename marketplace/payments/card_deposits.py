@@ -13,8 +13,9 @@ from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
-from marketplace.payments.models import Deposit, GatewayCall
+from marketplace.payments.models import Deposit, GatewayCall, SavedCard
 from marketplace.payments.outbox import enqueue
+from marketplace.payments.saved_cards import card_saved, turn_on_again
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
 
@@ -24,8 +25,10 @@ PAGE_LIVES = timedelta(hours=25)  # a page is open for 24 hours; an hour for the
 def open_page(deposit: Deposit, now: datetime) -> None:
     """Have a page opened on which the firm pays."""
     here = f"{settings.PUBLIC_URL}/wallet/deposits/{deposit.public_id}/"
+    card = SavedCard.objects.filter(firm=deposit.firm, gateway=deposit.gateway).first()
     params = {
         "deposit_id": deposit.public_id,
+        "customer_id": card.customer_id if card else "",
         "title": f"{settings.PLATFORM_NAME}: deposit {deposit.reference}",
         "currency": deposit.currency,
         "amount_micros": deposit.amount_micros,
@@ -73,11 +76,13 @@ def page_refused(call: GatewayCall, refusal: GatewayError, now: datetime) -> Non
 
 def page_seen(fact: Mapping[str, Any], now: datetime) -> None:
     """What the payment page has come to."""
+    if fact["card"]:
+        card_saved(fact, now)
     if fact["payment"]:
         payment_seen(fact["payment"], now)
     if fact["status"] != "expired":
         return
-    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["deposit_id"]).first()
+    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["for"]).first()
     if deposit is not None and deposit.state == DepositState.CREATED:
         transition(deposit, DepositState.EXPIRED, now=now, reason="page_expired", pay_url="")
 
@@ -101,6 +106,8 @@ def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
         pay_url="",
     )
     _book(deposit, charge["entry"], now)
+    if deposit.rule is not None:
+        turn_on_again(deposit.rule, now)
 
 
 def _check(deposit: Deposit, charge: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from marketplace.payments import card_deposits
+from marketplace.payments import card_deposits, saved_cards, sellers, top_ups
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall
 
@@ -26,4 +26,7 @@ class Effect:
 EFFECTS: Mapping[Operation, Effect] = {
     Operation.OPEN_CHECKOUT: Effect(card_deposits.page_opened, card_deposits.page_refused),
     Operation.CLOSE_CHECKOUT: Effect(),
+    Operation.OPEN_CARD_PAGE: Effect(saved_cards.page_opened),
+    Operation.CHARGE_SAVED: Effect(top_ups.charged, top_ups.charge_refused),
+    Operation.OPEN_ACCOUNT: Effect(sellers.account_opened, sellers.account_refused),
 }

@@ -18,6 +18,7 @@ class Operation(StrEnum):
 
     OPEN_CHECKOUT = "open_checkout"  # a page on which a firm pays in
     CLOSE_CHECKOUT = "close_checkout"
+    OPEN_CARD_PAGE = "open_card_page"  # a page on which a firm saves a card
     OPEN_ACCOUNT = "open_account"  # a seller's account, which transfers go to
     CHARGE_SAVED = "charge_saved"  # a saved card, without its holder at the screen
     REFUND = "refund"  # of a deposit, to the instrument that it came from

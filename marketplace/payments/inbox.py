@@ -11,6 +11,7 @@ from django.db.models import F, Q, QuerySet
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import NotAllowed, NotFound
+from marketplace.common.ids import random_text
 from marketplace.events.services import record_event
 from marketplace.events.transitions import WrongState, transition
 from marketplace.payments.gateway import Notice, NotifyingGateway
@@ -52,10 +53,11 @@ def take_signed(body: bytes, signature: str, *, now: datetime) -> None:
 
 
 def look_at(gateway: str, object_type: str, object_id: str, *, now: datetime) -> None:
-    """Have something fetched because we want to know now; once a minute at most."""
-    event_id = f"look:{object_id}:{int(now.timestamp()) // 60}"
-    notice = Notice(event_id, "look", object_type, object_id, "", now)
-    take(gateway, [notice], source=NoticeSource.LOOKED, now=now)
+    """Have something fetched because we want to know now, unless that is waited for already."""
+    same = GatewayNotice.objects.filter(gateway=gateway, object_type=object_type, object_id=object_id)
+    if not same.filter(state=NoticeState.WAITING, attempts=0).exists():
+        notice = Notice(f"look:{object_id}:{random_text(12)}", "look", object_type, object_id, "", now)
+        take(gateway, [notice], source=NoticeSource.LOOKED, now=now)
 
 
 def fill_gaps(*, now: datetime) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -15,10 +16,54 @@ from marketplace.payments.states import (
     CALL_TRANSITIONS,
     DEPOSIT_TRANSITIONS,
     NOTICE_TRANSITIONS,
+    SELLER_ACCOUNT_TRANSITIONS,
+    TOP_UP_TRANSITIONS,
     CallState,
     DepositState,
     NoticeState,
+    SellerAccountState,
+    TopUpState,
 )
+
+
+class SavedCard(models.Model):
+    """A firm's card that can be charged without its holder at the screen; the gateway keeps it, we keep its name."""
+
+    public_id = PublicIdField("crd")
+    firm = models.OneToOneField(Firm, on_delete=models.PROTECT, related_name="saved_card")
+    gateway = models.CharField(max_length=16)
+    page_id = models.CharField(max_length=255, blank=True)  # the page on which one is saved
+    page_url = models.TextField(blank=True)
+    customer_id = models.CharField(max_length=255, blank=True)
+    method_id = models.CharField(max_length=255, blank=True)
+    label = models.CharField(max_length=40, blank=True)  # such as visa 4242
+    saved_at = models.DateTimeField(null=True)
+
+
+class TopUpRule(models.Model):
+    """When the wallet falls below `below_micros`, `amount_micros` are charged to the saved card."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = TOP_UP_TRANSITIONS
+    EVENT: ClassVar[str] = "top_up_rule"
+
+    public_id = PublicIdField("tup")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="top_up_rules")
+    currency = models.CharField(max_length=3)
+    below_micros = models.BigIntegerField()
+    amount_micros = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=TopUpState, default=TopUpState.ON)
+    reason = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_top_up_rule_per_wallet", fields=["firm", "currency"]),
+            models.CheckConstraint(name="top_up_is_money", condition=Q(amount_micros__gt=0, below_micros__gt=0)),
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.firm_id]
 
 
 class Deposit(models.Model):
@@ -37,6 +82,7 @@ class Deposit(models.Model):
     pay_url = models.TextField(blank=True)  # its address, while it is open
     payment_id = models.CharField(max_length=255, blank=True)  # the gateway's payment, once there is one
     charge_id = models.CharField(max_length=255, blank=True)
+    rule = models.ForeignKey(TopUpRule, null=True, on_delete=models.PROTECT, related_name="deposits")
     state = models.CharField(max_length=10, choices=DepositState, default=DepositState.CREATED)
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
@@ -147,3 +193,31 @@ class NoticeCursor(models.Model):
 
     gateway = models.CharField(max_length=16, primary_key=True)
     listed_until = models.DateTimeField()
+
+
+class SellerAccount(models.Model):
+    """A firm's account at the gateway that pays it; `due` is what it still asks for, in the gateway's words."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = SELLER_ACCOUNT_TRANSITIONS
+    EVENT: ClassVar[str] = "seller_account"
+
+    public_id = PublicIdField("sac")
+    firm = models.OneToOneField(Firm, on_delete=models.PROTECT, related_name="seller_account")
+    gateway = models.CharField(max_length=16)
+    country = models.CharField(max_length=2)
+    account_id = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=8, choices=SellerAccountState, default=SellerAccountState.OPENING)
+    due = ArrayField(models.CharField(max_length=200), default=list)
+    told_at = models.DateTimeField(null=True)  # when the newest look at it began
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_seller_per_account", fields=["gateway", "account_id"], condition=~Q(account_id="")
+            )
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.firm_id]

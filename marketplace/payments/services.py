@@ -20,7 +20,7 @@ from marketplace.ledger.services import Leg, post
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
 from marketplace.payments.gateway import Operation
 from marketplace.payments.inbox import look_at
-from marketplace.payments.models import Deposit
+from marketplace.payments.models import Deposit, TopUpRule
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
 from marketplace.payments.states import DepositState
@@ -44,7 +44,7 @@ def start_deposit(
 
     Raises Invalid for what the gateway does not take and Conflict when too many wait already.
     """
-    _check_taken(gateway, currency, amount_micros)
+    check_taken(gateway, currency, amount_micros)
     body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
 
     def make() -> str:
@@ -121,7 +121,8 @@ def expire_deposits(*, now: datetime) -> int:
     return expired
 
 
-def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
+def check_taken(gateway: str, currency: str, amount_micros: int) -> None:
+    """Raises Invalid for a currency or an amount that the gateway does not take."""
     can = gateway_named(gateway).capabilities()
     if currency not in can.currencies:
         raise Invalid(
@@ -141,7 +142,23 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
-    has_page = Operation.OPEN_CHECKOUT in gateway_named(gateway).capabilities().operations
+    deposit = new_deposit(firm, gateway, currency, amount_micros, actor, now)
+    if _has_page(gateway):
+        open_page(deposit, now)
+    return deposit
+
+
+def new_deposit(
+    firm: Firm,
+    gateway: str,
+    currency: str,
+    amount_micros: int,
+    actor: str,
+    now: datetime,
+    *,
+    rule: TopUpRule | None = None,
+) -> Deposit:
+    """A deposit that is waited for, and its event; call it inside a transaction."""
     deposit = Deposit.objects.create(
         firm=firm,
         currency=currency,
@@ -149,10 +166,9 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
         gateway=gateway,
         reference=new_reference(),
         created_at=now,
-        expires_at=now + (PAGE_LIVES if has_page else timedelta(days=settings.DEPOSIT_DAYS)),
+        expires_at=now + (PAGE_LIVES if _has_page(gateway) else timedelta(days=settings.DEPOSIT_DAYS)),
+        rule=rule,
     )
-    if has_page:
-        open_page(deposit, now)
     record_event(
         firm_id=firm.pk,
         type="deposit.created",
@@ -162,6 +178,10 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
         now=now,
     )
     return deposit
+
+
+def _has_page(gateway: str) -> bool:
+    return Operation.OPEN_CHECKOUT in gateway_named(gateway).capabilities().operations
 
 
 def _move_into_wallet(deposit: Deposit, now: datetime) -> None:

@@ -24,6 +24,21 @@ DEPOSIT_TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 
 
+class TopUpState(models.TextChoices):
+    """NEEDS_YOU after a charge that failed: nothing is charged until somebody of the firm has acted."""
+
+    ON = "on", "On"
+    NEEDS_YOU = "needs_you", "Needs you"
+    OFF = "off", "Off"
+
+
+TOP_UP_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    TopUpState.ON: frozenset({TopUpState.NEEDS_YOU, TopUpState.OFF}),
+    TopUpState.NEEDS_YOU: frozenset({TopUpState.ON, TopUpState.OFF}),
+    TopUpState.OFF: frozenset({TopUpState.ON}),
+}
+
+
 class CallState(models.TextChoices):
     """WAITING is tried until it is settled; ASKING waits for an operator, who sends it back."""
 
@@ -53,4 +68,20 @@ NOTICE_TRANSITIONS: Mapping[str, frozenset[str]] = {
     NoticeState.WAITING: frozenset({NoticeState.ASKING, NoticeState.DONE}),
     NoticeState.ASKING: frozenset({NoticeState.WAITING}),
     NoticeState.DONE: frozenset(),
+}
+
+
+class SellerAccountState(models.TextChoices):
+    """OPENING until the gateway has told of it; DUE while something has to be filled in."""
+
+    OPENING = "opening", "Being opened"
+    DUE = "due", "Details are due"
+    READY = "ready", "Ready to be paid"
+    REFUSED = "refused", "Refused"
+
+
+_TOLD = frozenset({SellerAccountState.DUE, SellerAccountState.READY, SellerAccountState.REFUSED})
+SELLER_ACCOUNT_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    SellerAccountState.OPENING: _TOLD,
+    **{state: _TOLD - {state} for state in _TOLD},
 }

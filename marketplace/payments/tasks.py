@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import inbox, inbox_worker, outbox_worker, services
+from marketplace.payments import inbox, inbox_worker, outbox_worker, sellers, services, top_ups
 
 
 @shared_task(name="payments.expire_deposits")
@@ -23,4 +23,10 @@ def work_inbox() -> int:
 
 @shared_task(name="payments.fill_gaps")
 def fill_gaps() -> int:
+    sellers.look_at_accounts(now=clock.now())
     return inbox.fill_gaps(now=clock.now())
+
+
+@shared_task(name="payments.top_up")
+def top_up() -> int:
+    return top_ups.top_up(now=clock.now())

@@ -74,6 +74,17 @@ STATES: dict[str, dict[str, Display]] = {
         "ghost": Display("wait", "warning", "Ghost load"),
         "lost": Display("bad", "cross", "No reports"),
     },
+    "top_up": {
+        "on": Display("good", "check", "On"),
+        "needs_you": Display("wait", "warning", "Needs you"),
+        "off": Display("", "dot", "Off"),
+    },
+    "seller_account": {
+        "opening": Display("wait", "clock", "Being opened"),
+        "due": Display("wait", "ring", "Details are due"),
+        "ready": Display("good", "check", "Ready to be paid"),
+        "refused": Display("bad", "cross", "Refused"),
+    },
     "deposit": {
         "created": Display("wait", "clock", "Awaiting confirmation"),
         "awaiting": Display("wait", "clock", "Awaiting confirmation"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import stripe
 
-from marketplace.payments.gateway import Operation, Order, Receipt
+from marketplace.payments.gateway import GatewayError, Operation, Order, Receipt, Trouble
+from marketplace.payments.stripe_gateway.accounts import CALL, find_account, open_account
 from marketplace.payments.stripe_gateway.coins import coins
 
-CALL = "fallow_call"
 SLACK = timedelta(hours=1)  # between our clock and Stripe's
 
 
@@ -69,6 +69,7 @@ def _open_checkout(client: stripe.StripeClient, order: Order) -> Receipt:
         "line_items": [{"quantity": 1, "price_data": price}],
         "payment_intent_data": {"metadata": _marked(order, **named), "transfer_group": params["deposit_id"]},
         "metadata": _marked(order, **named),
+        **({"customer": params["customer_id"]} if params["customer_id"] else {}),
     }
     return _page(client.v1.checkout.sessions.create(given, _keyed(order)))
 
@@ -87,7 +88,59 @@ def _find_closed(client: stripe.StripeClient, order: Order) -> Receipt | None:
     return Receipt(page.id) if page.status != "open" else None
 
 
+def _open_card_page(client: stripe.StripeClient, order: Order) -> Receipt:
+    """Two requests with keys of their own: both are repeated as they were after a failure between them."""
+    params, customer = order.params, order.params["customer_id"]
+    if not customer:
+        given: Any = {"name": params["name"], "metadata": _marked(order)}
+        customer = client.v1.customers.create(given, {"idempotency_key": f"{order.key}:customer"}).id
+    page: Any = {
+        "mode": "setup",
+        "currency": params["currency"].lower(),
+        "customer": customer,
+        "client_reference_id": params["card_id"],
+        "success_url": params["success_url"],
+        "cancel_url": params["cancel_url"],
+        "metadata": _marked(order),
+    }
+    session = client.v1.checkout.sessions.create(page, _keyed(order))
+    return Receipt(session.id, {"url": session.url or "", "customer_id": customer})
+
+
+def _find_card_page(client: stripe.StripeClient, order: Order) -> Receipt | None:
+    found = _mine(client.v1.checkout.sessions.list(_since(order)).auto_paging_iter(), order)
+    return None if found is None else Receipt(found.id, {"url": found.url or "", "customer_id": found.customer})
+
+
+def _charge_saved(client: stripe.StripeClient, order: Order) -> Receipt:
+    """https://docs.stripe.com/payments/save-and-reuse: a bank that asks the holder is a refusal, not a question."""
+    params = order.params
+    given: Any = {
+        "amount": _money(params),
+        "currency": params["currency"].lower(),
+        "customer": params["customer_id"],
+        "payment_method": params["method_id"],
+        "off_session": True,
+        "confirm": True,
+        "error_on_requires_action": True,
+        "transfer_group": params["deposit_id"],
+        "metadata": _marked(order, deposit=params["deposit_id"]),
+    }
+    return Receipt(client.v1.payment_intents.create(given, _keyed(order)).id)
+
+
+def _find_charge(client: stripe.StripeClient, order: Order) -> Receipt | None:
+    found = _mine(client.v1.payment_intents.list(_since(order)).auto_paging_iter(), order)
+    if found is None or found.status in {"succeeded", "processing"}:
+        return None if found is None else Receipt(found.id)
+    error = found.last_payment_error
+    raise GatewayError(Trouble.FINAL, "the card was refused", code=str(error.code) if error else "refused")
+
+
 CALLS: Mapping[Operation, Call] = {
     Operation.OPEN_CHECKOUT: Call(_open_checkout, _find_checkout),
     Operation.CLOSE_CHECKOUT: Call(_close_checkout, _find_closed),
+    Operation.OPEN_CARD_PAGE: Call(_open_card_page, _find_card_page),
+    Operation.CHARGE_SAVED: Call(_charge_saved, _find_charge),
+    Operation.OPEN_ACCOUNT: Call(open_account, find_account),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import stripe
 
+from marketplace.payments.stripe_gateway.accounts import account_fact
 from marketplace.payments.stripe_gateway.coins import micros
 
 Fact = dict[str, Any]
@@ -44,14 +45,22 @@ def _charge(charge: Any) -> Fact:
 
 
 def _page(client: stripe.StripeClient, object_id: str) -> Fact:
-    page = client.v1.checkout.sessions.retrieve(object_id, {"expand": [f"payment_intent.{CHARGE}"]})
+    expand = [f"payment_intent.{CHARGE}", "setup_intent.payment_method"]
+    page = client.v1.checkout.sessions.retrieve(object_id, {"expand": expand})
     paid = payment(page.payment_intent) if page.payment_intent else None
     return {
         "page_id": page.id,
-        "deposit_id": page.client_reference_id or "",
+        "for": page.client_reference_id or "",
         "status": page.status,
         "payment": paid,
+        "card": _card(page.setup_intent) if page.setup_intent and page.status == "complete" else None,
     }
+
+
+def _card(setup: Any) -> Fact:
+    method = setup.payment_method
+    label = f"{method.card.brand} {method.card.last4}" if method.card else method.type
+    return {"method_id": method.id, "customer_id": setup.customer, "label": label}
 
 
 def _payment(client: stripe.StripeClient, object_id: str) -> Fact:
@@ -69,4 +78,5 @@ FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
     "checkout.session": _page,
     "payment_intent": _payment,
     "charge": _payment_of_charge,
+    "account": account_fact,
 }

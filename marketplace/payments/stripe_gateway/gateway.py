@@ -18,6 +18,7 @@ from marketplace.payments.gateway import (
     Receipt,
     Trouble,
 )
+from marketplace.payments.stripe_gateway.accounts import onboarding_url
 from marketplace.payments.stripe_gateway.calls import CALLS
 from marketplace.payments.stripe_gateway.client import client, told_as_ours
 from marketplace.payments.stripe_gateway.coins import tick_micros
@@ -70,3 +71,8 @@ class StripeGateway:
             return None
         with told_as_ours():
             return FACTS[object_type](client(), object_id)
+
+    def onboarding_url(self, account_id: str, *, refresh_url: str, return_url: str) -> str:
+        """A link to the form of a seller's account, made for one click. Raises GatewayError."""
+        with told_as_ours():
+            return onboarding_url(client(), account_id, refresh_url=refresh_url, return_url=return_url)
