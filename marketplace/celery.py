@@ -30,6 +30,7 @@ BEAT: dict[str, float] = {
     "payments.work_outbox": 1.0,
     "payments.work_inbox": 1.0,
     "payments.top_up": 10.0,
+    "payments.send_earnings": 600.0,
     "payments.fill_gaps": 600.0,
     "books.issue_documents": 3600.0,
     "ledger.take_snapshots": 3600.0,

@@ -220,6 +220,7 @@ SPECTACULAR_SETTINGS = {
         "SaleStateEnum": "marketplace.sales.states.SaleState",
         "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
         "PhotoKindEnum": "listings.cards.states.PhotoKind",
+        "TransferStateEnum": "marketplace.payments.states.TransferState",
         "SellerAccountStateEnum": "marketplace.payments.states.SellerAccountState",
         "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
         "ComplianceOutcomeEnum": [(each, each) for each in ("allow", "hold", "block")],
@@ -301,6 +302,8 @@ STRIPE_WEBHOOK_SECRETS = [
     each for each in env("STRIPE_WEBHOOK_SECRETS", "").split(",") if each
 ]  # several while rotating
 STRIPE_WEBHOOK_TOLERANCE_SECONDS = env_int("STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300)
+EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # younger earnings are not sent to a seller's account yet
+TRANSFER_MICROS_MIN = env_int("TRANSFER_MICROS_MIN", 10_000_000)  # of the currency; less waits for more
 TOP_UPS_PER_DAY_MAX = env_int("TOP_UPS_PER_DAY_MAX", 5)  # automatic ones of one wallet; then its owner is asked
 STRIPE_ACCOUNTS_VERSION = env_int("STRIPE_ACCOUNTS_VERSION", 2)  # of the API for sellers' accounts; 1 or 2
 STRIPE_SELLER_COUNTRIES = env(  # where Stripe opens accounts for sellers: https://stripe.com/global

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
-from marketplace.payments import card_deposits, sellers
+from marketplace.payments import card_deposits, refunds, sellers
 from marketplace.payments.gateway import GatewayError, NotifyingGateway, Trouble
 from marketplace.payments.inbox import claim_notices
 from marketplace.payments.models import GatewayNotice
@@ -25,6 +25,7 @@ BOOKED: Mapping[str, Callable[[Mapping[str, Any], datetime], None]] = {
     "checkout.session": card_deposits.page_seen,
     "payment_intent": card_deposits.payment_seen,
     "charge": card_deposits.payment_seen,
+    "refund": refunds.refund_seen,
     "account": sellers.account_seen,
 }
 

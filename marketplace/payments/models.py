@@ -18,11 +18,13 @@ from marketplace.payments.states import (
     NOTICE_TRANSITIONS,
     SELLER_ACCOUNT_TRANSITIONS,
     TOP_UP_TRANSITIONS,
+    TRANSFER_TRANSITIONS,
     CallState,
     DepositState,
     NoticeState,
     SellerAccountState,
     TopUpState,
+    TransferState,
 )
 
 
@@ -221,3 +223,59 @@ class SellerAccount(models.Model):
     @property
     def event_firm_ids(self) -> list[int]:
         return [self.firm_id]
+
+
+class SellerTransfer(models.Model):
+    """Earnings on their way to a seller's account at the gateway. What was taken back again is `reversed_micros`."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = TRANSFER_TRANSITIONS
+    EVENT: ClassVar[str] = "seller_transfer"
+
+    public_id = PublicIdField("str")
+    account = models.ForeignKey(SellerAccount, on_delete=models.PROTECT, related_name="transfers")
+    currency = models.CharField(max_length=3)
+    amount_micros = models.BigIntegerField()
+    reversed_micros = models.BigIntegerField(default=0)  # reversals that are asked for count as well
+    object_id = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=8, choices=TransferState, default=TransferState.CREATED)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="transfer_not_over_reversed",
+                condition=Q(
+                    amount_micros__gt=0, reversed_micros__gte=0, reversed_micros__lte=models.F("amount_micros")
+                ),
+            )
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.account.firm_id]
+
+
+class DepositRefund(models.Model):
+    """A deposit, or a part of it, on its way back to the instrument that it came from.
+
+    The money is the payer's own, out of its wallet, or that of `seller`, who was paid with it.
+    """
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = TRANSFER_TRANSITIONS
+    EVENT: ClassVar[str] = "deposit_refund"
+
+    public_id = PublicIdField("rfd")
+    deposit = models.ForeignKey(Deposit, on_delete=models.PROTECT, related_name="refunds")
+    seller = models.ForeignKey(Firm, null=True, on_delete=models.PROTECT, related_name="+")
+    amount_micros = models.BigIntegerField()
+    object_id = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=8, choices=TransferState, default=TransferState.CREATED)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="refund_is_money", condition=Q(amount_micros__gt=0))]
+        indexes = [models.Index(name="refund_object", fields=["object_id"], condition=~Q(object_id=""))]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.deposit.firm_id] if self.seller_id is None else [self.deposit.firm_id, self.seller_id]

@@ -64,6 +64,9 @@ def _attempt(call: GatewayCall) -> Receipt | GatewayError | Absent:
         found = gateway.find(order)
     except GatewayError as trouble:
         return trouble
+    except Exception as broken:
+        logger.exception("making %s failed", call.public_id)
+        return GatewayError(Trouble.ASK, f"this can't be asked for: {broken!r}", code="not_asked")
     if found is not None:
         return found
     if call.is_given_up:

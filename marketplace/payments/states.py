@@ -39,6 +39,23 @@ TOP_UP_TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 
 
+class TransferState(models.TextChoices):
+    """Of a transfer to a seller's account, and of a refund: SENT when the gateway has taken it on."""
+
+    CREATED = "created", "Being sent"
+    SENT = "sent", "Sent"
+    PAID = "paid", "Paid"
+    FAILED = "failed", "Failed"
+
+
+TRANSFER_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    TransferState.CREATED: frozenset({TransferState.SENT, TransferState.PAID, TransferState.FAILED}),
+    TransferState.SENT: frozenset({TransferState.PAID, TransferState.FAILED}),
+    TransferState.PAID: frozenset({TransferState.FAILED}),  # a refund can come back after weeks
+    TransferState.FAILED: frozenset(),
+}
+
+
 class CallState(models.TextChoices):
     """WAITING is tried until it is settled; ASKING waits for an operator, who sends it back."""
 

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import inbox, inbox_worker, outbox_worker, sellers, services, top_ups
+from marketplace.payments import inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
 
 
 @shared_task(name="payments.expire_deposits")
@@ -30,3 +30,8 @@ def fill_gaps() -> int:
 @shared_task(name="payments.top_up")
 def top_up() -> int:
     return top_ups.top_up(now=clock.now())
+
+
+@shared_task(name="payments.send_earnings")
+def send_earnings() -> int:
+    return transfers.send_earnings(now=clock.now())

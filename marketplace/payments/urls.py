@@ -10,5 +10,6 @@ urlpatterns = [
     path("deposits/", views.DepositListView.as_view(), name="deposit-list"),
     path("deposits/<slug:public_id>/", views.DepositView.as_view(), name="deposit"),
     path("deposits/<slug:public_id>/cancel/", views.DepositCancelView.as_view(), name="deposit-cancel"),
+    path("deposits/<slug:public_id>/refund/", views.DepositRefundView.as_view(), name="deposit-refund"),
     path("deposits/<slug:public_id>/confirm/", views.DepositConfirmView.as_view(), name="deposit-confirm"),
 ]

@@ -74,6 +74,12 @@ STATES: dict[str, dict[str, Display]] = {
         "ghost": Display("wait", "warning", "Ghost load"),
         "lost": Display("bad", "cross", "No reports"),
     },
+    "refund": {
+        "created": Display("wait", "clock", "Being sent"),
+        "sent": Display("wait", "clock", "On its way"),
+        "paid": Display("good", "check", "Sent back"),
+        "failed": Display("bad", "cross", "Failed"),
+    },
     "top_up": {
         "on": Display("good", "check", "On"),
         "needs_you": Display("wait", "warning", "Needs you"),

@@ -137,10 +137,64 @@ def _find_charge(client: stripe.StripeClient, order: Order) -> Receipt | None:
     raise GatewayError(Trouble.FINAL, "the card was refused", code=str(error.code) if error else "refused")
 
 
+def _refund(client: stripe.StripeClient, order: Order) -> Receipt:
+    given: Any = {
+        "payment_intent": order.params["payment_id"],
+        "amount": _money(order.params),
+        "reason": "requested_by_customer",
+        "metadata": _marked(order),
+    }
+    return Receipt(client.v1.refunds.create(given, _keyed(order)).id)
+
+
+def _find_refund(client: stripe.StripeClient, order: Order) -> Receipt | None:
+    given: Any = {"payment_intent": order.params["payment_id"], "limit": 100}
+    found = _mine(client.v1.refunds.list(given).auto_paging_iter(), order)
+    return None if found is None else Receipt(found.id)
+
+
+def _moved(object_: Any) -> Receipt:
+    """A transfer or a reversal, with the entry that it made in Stripe's books."""
+    return Receipt(object_.id, {"entry_id": str(object_.balance_transaction)})
+
+
+def _transfer(client: stripe.StripeClient, order: Order) -> Receipt:
+    """Without a source transaction: out of what is available; where that is too little, later."""
+    params = order.params
+    given: Any = {
+        "amount": _money(params),
+        "currency": params["currency"].lower(),
+        "destination": params["account_id"],
+        "transfer_group": params["transfer_id"],
+        "metadata": _marked(order),
+    }
+    return _moved(client.v1.transfers.create(given, _keyed(order)))
+
+
+def _find_transfer(client: stripe.StripeClient, order: Order) -> Receipt | None:
+    given: Any = {"transfer_group": order.params["transfer_id"], "limit": 100}
+    found = _mine(client.v1.transfers.list(given).auto_paging_iter(), order)
+    return None if found is None else _moved(found)
+
+
+def _reverse(client: stripe.StripeClient, order: Order) -> Receipt:
+    given: Any = {"amount": _money(order.params), "metadata": _marked(order)}
+    return _moved(client.v1.transfers.reversals.create(order.params["object_id"], given, _keyed(order)))
+
+
+def _find_reversal(client: stripe.StripeClient, order: Order) -> Receipt | None:
+    listed = client.v1.transfers.reversals.list(order.params["object_id"], {"limit": 100}).auto_paging_iter()
+    found = _mine(listed, order)
+    return None if found is None else _moved(found)
+
+
 CALLS: Mapping[Operation, Call] = {
     Operation.OPEN_CHECKOUT: Call(_open_checkout, _find_checkout),
     Operation.CLOSE_CHECKOUT: Call(_close_checkout, _find_closed),
     Operation.OPEN_CARD_PAGE: Call(_open_card_page, _find_card_page),
     Operation.CHARGE_SAVED: Call(_charge_saved, _find_charge),
+    Operation.REFUND: Call(_refund, _find_refund),
+    Operation.TRANSFER: Call(_transfer, _find_transfer),
+    Operation.REVERSE_TRANSFER: Call(_reverse, _find_reversal),
     Operation.OPEN_ACCOUNT: Call(open_account, find_account),
 }

@@ -74,9 +74,21 @@ def _payment_of_charge(client: stripe.StripeClient, object_id: str) -> Fact:
     )
 
 
+def _refund(client: stripe.StripeClient, object_id: str) -> Fact:
+    refund = client.v1.refunds.retrieve(object_id, {"expand": ["balance_transaction"]})
+    failure = getattr(refund, "failure_balance_transaction", None)  # only on one that failed
+    return {
+        "refund_id": refund.id,
+        "status": refund.status,
+        "entry": entry(refund.balance_transaction),
+        "came_back": entry(client.v1.balance_transactions.retrieve(str(failure))) if failure else None,
+    }
+
+
 FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
     "checkout.session": _page,
     "payment_intent": _payment,
     "charge": _payment_of_charge,
     "account": account_fact,
+    "refund": _refund,
 }

@@ -18,12 +18,13 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
+from marketplace.payments.refunds import refund_deposit, refundable_micros
 from marketplace.payments.selectors import STRIPE, deposit_of, deposits_of, gateways, instructions_for
 from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
 from marketplace.payments.states import DepositState
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
 
 CENT_MICROS = 10_000
 DEPOSITS_SHOWN = 10
@@ -34,6 +35,12 @@ class DepositForm(PageForm):
 
     amount = AmountField(label="Amount", tick_micros=CENT_MICROS)
     currency = forms.ChoiceField(label="Currency", choices=currency_choices)
+
+
+class RefundForm(PageForm):
+    """How much goes back."""
+
+    amount = AmountField(label="Amount")
 
 
 @require_http_methods(["GET", "POST"])
@@ -67,6 +74,9 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "deposit": deposit,
         "seen": seen,
         "came_back": "back" in request.GET,
+        "refunds": deposit.refunds.order_by("pk"),
+        "left_micros": refundable_micros(deposit) if deposit.payment_id else 0,
+        "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
         "may_pay": Scope.FINANCE in caller.scopes,
@@ -88,6 +98,30 @@ def deposit_cancel(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
     except DomainError as error:
         messages.error(request, error.detail)
     return redirect("storefront:wallet")
+
+
+@require_POST
+@firm_page
+def deposit_refund(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
+    """A part of it goes back to the card."""
+    deposit = deposit_of(caller.firm, deposit_id)
+    require(caller, Scope.FINANCE)
+    form = RefundForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise DomainError("give an amount such as 12.50")
+        refund_deposit(
+            firm=caller.firm,
+            deposit_id=deposit_id,
+            amount_micros=form.cleaned_data["amount"],
+            key=f"page-{request.POST.get('key', '')}",
+            now=clock.now(),
+            actor=caller.actor,
+        )
+        messages.success(request, "It is on its way back to your card.")
+    except DomainError as error:
+        messages.error(request, sentence(error.detail))
+    return redirect("storefront:deposit", deposit.public_id)
 
 
 @require_safe

@@ -211,3 +211,16 @@ def test_waits_grow_up_to_the_longest_and_differ_by_chance():
     assert all(wait_seconds(1) <= 2 for _ in range(20))
     assert all(LONGEST_WAIT_S / 2 <= wait_seconds(99) <= LONGEST_WAIT_S for _ in range(20))
     assert len({wait_seconds(5) for _ in range(20)}) > 1
+
+
+def test_a_call_that_can_not_even_be_asked_for_holds_nobody_else_up(here):
+    firm = make_firm()
+    here.deposit(firm)
+    broken = GatewayCall.objects.get()
+    broken.params = broken.params | {"amount_micros": 1}
+    broken.save()
+    whole = here.deposit(firm, key="k2")
+    assert here.work() == 2
+    broken.refresh_from_db()
+    assert (broken.state, broken.error_code) == ("asking", "not_asked")
+    assert Deposit.objects.get(pk=whole.pk).pay_url
