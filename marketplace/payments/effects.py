@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from marketplace.payments import card_deposits, refunds, saved_cards, sellers, top_ups, transfers
+from marketplace.payments import card_deposits, disputes, refunds, saved_cards, sellers, top_ups, transfers
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall
 
@@ -31,5 +31,6 @@ EFFECTS: Mapping[Operation, Effect] = {
     Operation.REFUND: Effect(refunds.refund_taken, refunds.refund_refused),
     Operation.TRANSFER: Effect(transfers.transferred, transfers.transfer_refused),
     Operation.REVERSE_TRANSFER: Effect(transfers.taken_back, transfers.not_taken_back),
+    Operation.SUBMIT_EVIDENCE: Effect(disputes.evidence_taken),
     Operation.OPEN_ACCOUNT: Effect(sellers.account_opened, sellers.account_refused),
 }

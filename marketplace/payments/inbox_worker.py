@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
-from marketplace.payments import card_deposits, refunds, sellers
+from marketplace.payments import card_deposits, disputes, refunds, sellers
 from marketplace.payments.gateway import GatewayError, NotifyingGateway, Trouble
 from marketplace.payments.inbox import claim_notices
 from marketplace.payments.models import GatewayNotice
@@ -26,6 +26,7 @@ BOOKED: Mapping[str, Callable[[Mapping[str, Any], datetime], None]] = {
     "payment_intent": card_deposits.payment_seen,
     "charge": card_deposits.payment_seen,
     "refund": refunds.refund_seen,
+    "dispute": disputes.dispute_seen,
     "account": sellers.account_seen,
 }
 

@@ -16,12 +16,14 @@ from marketplace.payments.states import (
     CALL_TRANSITIONS,
     DEPOSIT_TRANSITIONS,
     NOTICE_TRANSITIONS,
+    PAYMENT_DISPUTE_TRANSITIONS,
     SELLER_ACCOUNT_TRANSITIONS,
     TOP_UP_TRANSITIONS,
     TRANSFER_TRANSITIONS,
     CallState,
     DepositState,
     NoticeState,
+    PaymentDisputeState,
     SellerAccountState,
     TopUpState,
     TransferState,
@@ -279,3 +281,37 @@ class DepositRefund(models.Model):
     @property
     def event_firm_ids(self) -> list[int]:
         return [self.deposit.firm_id] if self.seller_id is None else [self.deposit.firm_id, self.seller_id]
+
+
+class PaymentDispute(models.Model):
+    """A payer asked its bank for a deposit back. `held_micros` of it were taken from the payer; the rest it owes."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = PAYMENT_DISPUTE_TRANSITIONS
+    EVENT: ClassVar[str] = "payment_dispute"
+
+    public_id = PublicIdField("pdp")
+    deposit = models.ForeignKey(Deposit, on_delete=models.PROTECT, related_name="disputes")
+    object_id = models.CharField(max_length=255, unique=True)
+    amount_micros = models.BigIntegerField()
+    held_micros = models.BigIntegerField(default=0)
+    reason = models.CharField(max_length=64)
+    state = models.CharField(max_length=8, choices=PaymentDisputeState, default=PaymentDisputeState.OPEN)
+    answer_by = models.DateTimeField(null=True)
+    opened_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="dispute_holds_no_more_than_it_is",
+                condition=Q(amount_micros__gt=0, held_micros__gte=0, held_micros__lte=models.F("amount_micros")),
+            )
+        ]
+
+    @property
+    def missing_micros(self) -> int:
+        """What the payer still owes of it."""
+        return self.amount_micros - self.held_micros
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.deposit.firm_id]

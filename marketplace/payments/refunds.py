@@ -21,7 +21,7 @@ from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, DepositRefund, GatewayCall
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named
-from marketplace.payments.states import DepositState, TransferState
+from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
@@ -97,6 +97,8 @@ def _check(deposit: Deposit, amount_micros: int) -> None:
     can = gateway_named(deposit.gateway).capabilities()
     if deposit.state != DepositState.CONFIRMED or Operation.REFUND not in can.operations:
         raise Conflict("this deposit can't be sent back", code="not_refundable")
+    if deposit.disputes.exclude(state=PaymentDisputeState.WON).exists():
+        raise Conflict("the payer's bank has this deposit already, or asks for it", code="disputed")
     if amount_micros <= 0 or amount_micros % can.ticks_micros[deposit.currency]:
         error = FieldError("/amount", "tick", "give a multiple of the currency's smallest unit")
         raise Invalid("the amount is not a positive multiple of the smallest unit", code="bad_amount", errors=(error,))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import FieldError, Invalid, NotFound
 from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
-from marketplace.payments.models import Deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.models import Deposit, PaymentDispute
+from marketplace.payments.states import DepositState, PaymentDisputeState
 from marketplace.payments.stripe_gateway.gateway import StripeGateway
 from marketplace.payments.wire import WireGateway
 
@@ -95,3 +95,15 @@ def deposit_for_update(public_id: str) -> Deposit:
     if deposit is None:
         raise NotFound
     return deposit
+
+
+def disputes_in_force() -> QuerySet[PaymentDispute]:
+    """Disputes that are not settled: open ones, and lost ones of which the payer still owes a part."""
+    open_ = Q(state__in=[PaymentDisputeState.OPEN, PaymentDisputeState.ANSWERED])
+    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros"))
+    return PaymentDispute.objects.filter(open_ | owed).select_related("deposit__firm").order_by("pk")
+
+
+def owes(firm: Firm) -> bool:
+    """Whether the firm owes a part of a payment that it took back from us."""
+    return disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros")).exists()

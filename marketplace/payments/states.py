@@ -56,6 +56,25 @@ TRANSFER_TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 
 
+class PaymentDisputeState(models.TextChoices):
+    """OPEN waits for our evidence, ANSWERED for the bank."""
+
+    OPEN = "open", "Waits for evidence"
+    ANSWERED = "answered", "With the bank"
+    WON = "won", "Won"
+    LOST = "lost", "Lost"
+
+
+PAYMENT_DISPUTE_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    PaymentDisputeState.OPEN: frozenset(
+        {PaymentDisputeState.ANSWERED, PaymentDisputeState.WON, PaymentDisputeState.LOST}
+    ),
+    PaymentDisputeState.ANSWERED: frozenset({PaymentDisputeState.WON, PaymentDisputeState.LOST}),
+    PaymentDisputeState.WON: frozenset(),
+    PaymentDisputeState.LOST: frozenset({PaymentDisputeState.WON}),  # banks change their mind
+}
+
+
 class CallState(models.TextChoices):
     """WAITING is tried until it is settled; ASKING waits for an operator, who sends it back."""
 

@@ -3,7 +3,7 @@
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
+from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
 
 
 @shared_task(name="payments.expire_deposits")
@@ -35,3 +35,8 @@ def top_up() -> int:
 @shared_task(name="payments.send_earnings")
 def send_earnings() -> int:
     return transfers.send_earnings(now=clock.now())
+
+
+@shared_task(name="payments.collect_debts")
+def collect_debts() -> int:
+    return disputes.collect_debts(now=clock.now())

@@ -17,7 +17,7 @@ from marketplace.ledger.services import Leg, post
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall, SellerAccount, SellerTransfer
 from marketplace.payments.outbox import enqueue
-from marketplace.payments.selectors import gateway_named
+from marketplace.payments.selectors import gateway_named, owes
 from marketplace.payments.states import SellerAccountState, TransferState
 
 
@@ -47,7 +47,7 @@ def _send(account: SellerAccount, currency: str, tick: int, now: datetime) -> bo
     cleared = cleared_micros(account.firm, currency, now)
     amount = cleared - cleared % tick  # what is below a coin stays on the ledger
     waiting = account.transfers.filter(currency=currency, state=TransferState.CREATED)
-    if amount < settings.TRANSFER_MICROS_MIN or waiting.exists():
+    if amount < settings.TRANSFER_MICROS_MIN or waiting.exists() or owes(account.firm):
         return False
     transfer = SellerTransfer.objects.create(account=account, currency=currency, amount_micros=amount, created_at=now)
     _move(transfer, Code.PAYOUT, "asked", AccountKind.EARNINGS, AccountKind.PAYOUT, now)

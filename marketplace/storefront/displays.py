@@ -80,6 +80,12 @@ STATES: dict[str, dict[str, Display]] = {
         "paid": Display("good", "check", "Sent back"),
         "failed": Display("bad", "cross", "Failed"),
     },
+    "payment_dispute": {
+        "open": Display("bad", "warning", "Waits for evidence"),
+        "answered": Display("wait", "clock", "With the bank"),
+        "won": Display("good", "check", "Won"),
+        "lost": Display("bad", "cross", "Lost"),
+    },
     "top_up": {
         "on": Display("good", "check", "On"),
         "needs_you": Display("wait", "warning", "Needs you"),

@@ -110,6 +110,7 @@ urlpatterns = [
     ),
     path("operator/payments/", operator_payments.operator_payments, name="operator-payments"),
     path("operator/payments/calls/<str:call_id>/<str:action>/", operator_payments.call_act, name="call-act"),
+    path("operator/payments/disputes/<str:dispute_id>/", operator_payments.evidence_send, name="evidence-send"),
     path("operator/payments/refunds/", operator_payments.seller_refund, name="seller-refund"),
     path("operator/payments/notices/<str:notice_id>/again/", operator_payments.notice_again, name="notice-again"),
     path("operator/export-rules/", export_rules.export_rules, name="export-rules"),

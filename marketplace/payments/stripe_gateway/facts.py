@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import stripe
@@ -25,13 +26,17 @@ def entry(transaction: Any) -> Fact | None:
 
 def payment(intent: Any) -> Fact:
     """A PaymentIntent with its charge; `deposit_id` is empty when it is none of ours."""
-    metadata = intent.metadata.to_dict() if intent.metadata else {}
     return {
         "payment_id": intent.id,
-        "deposit_id": metadata.get("deposit", ""),
+        "deposit_id": _named(intent),
         "status": intent.status,
         "charge": _charge(intent.latest_charge) if intent.latest_charge else None,
     }
+
+
+def _named(intent: Any) -> str:
+    """Our name of the deposit that it is for."""
+    return str((intent.metadata.to_dict() if intent.metadata else {}).get("deposit", ""))
 
 
 def _charge(charge: Any) -> Fact:
@@ -85,10 +90,28 @@ def _refund(client: stripe.StripeClient, object_id: str) -> Fact:
     }
 
 
+def _dispute(client: stripe.StripeClient, object_id: str) -> Fact:
+    """`is_inquiry` while the bank only asks and has taken nothing."""
+    dispute = client.v1.disputes.retrieve(object_id, {"expand": ["payment_intent"]})
+    currency, due = dispute.currency.upper(), dispute.evidence_details.due_by
+    return {
+        "dispute_id": dispute.id,
+        "deposit_id": _named(dispute.payment_intent) if dispute.payment_intent else "",
+        "status": dispute.status,
+        "is_inquiry": dispute.status.startswith("warning_"),
+        "reason": dispute.reason,
+        "currency": currency,
+        "amount_micros": micros(dispute.amount, currency),
+        "answer_by": datetime.fromtimestamp(due, UTC) if due else None,
+        "entries": [entry(each) for each in dispute.balance_transactions],
+    }
+
+
 FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
     "checkout.session": _page,
     "payment_intent": _payment,
     "charge": _payment_of_charge,
     "account": account_fact,
     "refund": _refund,
+    "dispute": _dispute,
 }

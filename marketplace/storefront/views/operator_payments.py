@@ -11,9 +11,12 @@ from marketplace.accounts.models import Firm, User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.common.ids import random_text
+from marketplace.payments.disputes import submit_evidence
+from marketplace.payments.evidence import evidence_of
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
 from marketplace.payments.refunds import refund_from_seller
+from marketplace.payments.selectors import disputes_in_force
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.http import operator_page
 from marketplace.storefront.views.operator import ROWS_MAX, done
@@ -29,6 +32,7 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
     context = {
         "calls": stuck_calls(now)[:ROWS_MAX],
         "notices": stuck_notices(now)[:ROWS_MAX],
+        "disputes": [(each, evidence_of(each, "")) for each in disputes_in_force()[:ROWS_MAX]],
         "form": SellerRefundForm(),
         "key": random_text(24),
     }
@@ -46,6 +50,19 @@ def call_act(request: HttpRequest, call_id: str, action: str) -> HttpResponse:
         give_up = action == "give-up"
         try_call_again(operator=operator, call_id=call_id, now=clock.now(), give_up=give_up)
         return f"It is being looked up{', and given up where it was not done' if give_up else ''}."
+
+    return done(request, act, to=PAGE)
+
+
+@require_POST
+@operator_page
+def evidence_send(request: HttpRequest, dispute_id: str) -> HttpResponse:
+    """Our records and the operator's words to the payer's bank."""
+
+    def act(operator: User) -> str:
+        words, key = request.POST.get("words", "")[:10_000], f"page-{request.POST.get('key', '')}"
+        submit_evidence(operator=operator, dispute_id=dispute_id, words=words, key=key, now=clock.now())
+        return "The evidence is on its way to the bank."
 
     return done(request, act, to=PAGE)
 

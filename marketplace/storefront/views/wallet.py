@@ -19,7 +19,14 @@ from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
 from marketplace.payments.refunds import refund_deposit, refundable_micros
-from marketplace.payments.selectors import STRIPE, deposit_of, deposits_of, gateways, instructions_for
+from marketplace.payments.selectors import (
+    STRIPE,
+    deposit_of,
+    deposits_of,
+    disputes_in_force,
+    gateways,
+    instructions_for,
+)
 from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
 from marketplace.payments.states import DepositState
 from marketplace.storefront.forms.base import AmountField, PageForm
@@ -56,6 +63,7 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "balances": wallet_balances(caller.firm) or [WalletBalances(settings.CURRENCIES[0], 0, 0, 0)],
         "deposits": deposits_of(caller.firm).order_by("-pk")[:DEPOSITS_SHOWN],
         "may_pay": Scope.FINANCE in caller.scopes,
+        "disputes": disputes_in_force().filter(deposit__firm=caller.firm),
         "has_cards": STRIPE.name in gateways(),
         "card_currencies": sorted(STRIPE.capabilities().currencies),
     }
