@@ -150,7 +150,8 @@ def test_calls_under_faults_have_one_effect_each_and_all_reconcile(here, setting
     attempts = sum(GatewayCall.objects.values_list("attempts", flat=True))
     print(
         f"\n{sum(calls.values())} gateway calls in {attempts} attempts at 20 % faults (TRIALS=full: 10 000): "
-        f"{dict(calls)}, doubles {doubles}, {entries} entries of Stripe's books, {len(differences)} not reconciled {struck}"
+        f"{dict(calls)}, doubles {doubles}, {entries} entries of Stripe's books, {len(differences)} not reconciled, "
+        f"struck {struck}"
     )
     assert calls == {"done": sum(calls.values())}
     assert len(deposits) == charges == len(paid) == sum(paid.values())
