@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Operation(StrEnum):
-    """What can be asked of a gateway. `params` of each are named in docs/payments.md."""
+    """What can be asked of a gateway. `params` of each are those that `stripe_gateway/calls.py` reads."""
 
     OPEN_CHECKOUT = "open_checkout"  # a page on which a firm pays in
     CLOSE_CHECKOUT = "close_checkout"
