@@ -27,6 +27,7 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
     account = account_of(caller.firm)
     context = {
         "account": account,
+        "due": [each.replace(".", ": ") for each in account.due] if account else [],
         "by_wire": account is None and way_of_paying(caller.firm) == "wire",
         "key": random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,
