@@ -222,6 +222,8 @@ SPECTACULAR_SETTINGS = {
         "SaleStateEnum": "marketplace.sales.states.SaleState",
         "FunctionGradeEnum": "listings.cards.states.FunctionGrade",
         "PhotoKindEnum": "listings.cards.states.PhotoKind",
+        "TransferStateEnum": "marketplace.payments.states.TransferState",
+        "SellerAccountStateEnum": "marketplace.payments.states.SellerAccountState",
         "MarketKindEnum": [("capacity", "capacity"), ("card", "card")],
         "ComplianceOutcomeEnum": [(each, each) for each in ("allow", "hold", "block")],
     },
@@ -244,6 +246,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
+    "loggers": {"stripe": {"level": "WARNING"}},  # it tells of every request
 }
 
 # The market's numbers, in seconds unless the name says otherwise.
@@ -291,6 +294,26 @@ WIRE_ACCOUNT_HOLDER = env("WIRE_ACCOUNT_HOLDER", "")
 WIRE_IBAN = env("WIRE_IBAN", "")
 WIRE_BIC = env("WIRE_BIC", "")
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
+
+# Stripe; without a key there is none. STRIPE_API_URL is for the simulator, which takes no live key.
+STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY", "")
+STRIPE_API_URL = env("STRIPE_API_URL", "")
+if STRIPE_API_URL and not STRIPE_SECRET_KEY.startswith("sk_test_"):
+    raise ImproperlyConfigured("STRIPE_API_URL is for tests: STRIPE_SECRET_KEY must begin with sk_test_")
+STRIPE_WEBHOOK_SECRETS = [
+    each for each in env("STRIPE_WEBHOOK_SECRETS", "").split(",") if each
+]  # several while rotating
+STRIPE_WEBHOOK_TOLERANCE_SECONDS = env_int("STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300)
+EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # younger earnings are not sent to a seller's account yet
+TRANSFER_MICROS_MIN = env_int("TRANSFER_MICROS_MIN", 10_000_000)  # of the currency; less waits for more
+TOP_UPS_PER_DAY_MAX = env_int("TOP_UPS_PER_DAY_MAX", 5)  # automatic ones of one wallet; then its owner is asked
+STRIPE_ACCOUNTS_VERSION = env_int("STRIPE_ACCOUNTS_VERSION", 2)  # of the API for sellers' accounts; 1 or 2
+STRIPE_SELLER_COUNTRIES = env(  # where Stripe opens accounts for sellers: https://stripe.com/global
+    "STRIPE_SELLER_COUNTRIES",
+    "AE,AT,AU,BE,BG,BR,CA,CH,CY,CZ,DE,DK,EE,ES,FI,FR,GB,GI,GR,HK,HR,HU,IE,IT,JP,LI,LT,LU,LV,MT,MX,MY,NL,NO,NZ,PL,PT,"
+    "RO,SE,SG,SI,SK,TH,US",
+).split(",")
+STRIPE_CURRENCIES = [each for each in env("STRIPE_CURRENCIES", "USD,EUR").split(",") if each in CURRENCIES]
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex

@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from listings.cards.views import card_photo
 from marketplace.common import views
+from marketplace.payments.webhook import stripe_webhook
 from marketplace.sales.views import evidence_photo
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -28,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.sales.urls")),
     path("api/v1/", include("marketplace.books.urls")),
     path("api/v1/", include("marketplace.fleet.urls")),
+    path("stripe/webhook", stripe_webhook, name="stripe-webhook"),
     path("photos/cards/<str:photo_id>.jpg", card_photo, name="card-photo"),
     path("photos/sales/<str:sale_id>/<str:evidence_id>.jpg", evidence_photo, name="evidence-photo"),
     path("", include("marketplace.storefront.urls")),

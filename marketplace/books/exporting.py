@@ -46,13 +46,27 @@ WHERE a.kind = 'platform_fee' AND j.code = ANY(%(charges)s) AND j.at >= %(since)
 GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency
 ORDER BY 3, 1, 7, 8, 9
 """
-KINDS = {AccountKind.WALLET: "Wallet", AccountKind.ESCROW: "Held", AccountKind.EARNINGS: "Earned"}
-PLATFORM = {AccountKind.PLATFORM_FEE: "Income:Fees", AccountKind.SUSPENSE: "Liabilities:Suspense"}
+KINDS = {
+    AccountKind.WALLET: "Wallet",
+    AccountKind.ESCROW: "Held",
+    AccountKind.EARNINGS: "Earned",
+    AccountKind.PAYOUT: "Leaving",
+    AccountKind.FROZEN: "Frozen",
+}
+PLATFORM = {
+    AccountKind.PLATFORM_FEE: "Income:Fees",
+    AccountKind.SUSPENSE: "Liabilities:Suspense",
+    AccountKind.DISPUTE_LOSS: "Expenses:Disputes",
+}
+OF_A_GATEWAY = {AccountKind.CLEARING: "Assets:Clearing", AccountKind.GATEWAY_FEE: "Expenses:Gateways"}
 OPENING = "Equity:Opening"
 FEES = "Expenses:Fees"
 # What stands against a firm's money, named after what it was for; whether it came or went says which side it is on.
 AGAINST = {
     Code.DEPOSIT: ("Equity:Transfers", "Equity:Transfers"),
+    Code.PAYOUT_PAID: ("Equity:Transfers", "Equity:Transfers"),
+    Code.PAYOUT_RETURN: ("Equity:Transfers", "Equity:Transfers"),
+    Code.DEPOSIT_REFUND: ("Equity:Transfers", "Equity:Transfers"),
     Code.SETTLEMENT: ("Income:Hours", "Expenses:Hours"),
     Code.CARD_SALE: ("Income:Cards", "Expenses:Cards"),
 }
@@ -193,8 +207,8 @@ class _Namer:
             return f"Assets:Fallow:{kind}"
         if leg.firm_id is not None:
             return f"{_firm_account(self.firms[leg.firm_id])}:{kind}"
-        if leg.kind == AccountKind.CLEARING:
-            return f"Assets:Clearing:{_component(leg.ref or 'none')}"
+        if leg.kind in OF_A_GATEWAY:
+            return f"{OF_A_GATEWAY[AccountKind(leg.kind)]}:{_component(leg.ref or 'none')}"
         return PLATFORM.get(AccountKind(leg.kind), f"Equity:{kind}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from marketplace.demo.processes import free_port
 
 ROOT = Path(__file__).parents[2]
+STRIPE_SECRET = "whsec_demo"  # noqa: S105 - the simulator's, which listens on this machine alone
 
 # The demo's market is impatient: cards count as idle soon, and an hour may be a minute.
 MARKET = {
@@ -28,6 +29,12 @@ class Place:
     web_port: int
     ingest_port: int
     relay_port: int
+    stripe_port: int | None = None  # of the simulator; none where a key of Stripe's own is set
+
+    @property
+    def stripe_url(self) -> str:
+        """Where Stripe is simulated."""
+        return f"http://127.0.0.1:{self.stripe_port}"
 
     @property
     def url(self) -> str:
@@ -46,14 +53,24 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """What every process of the demo is told beside the servers' addresses."""
-        return MARKET | {
-            "DJANGO_SETTINGS_MODULE": "marketplace.settings",
-            "PUBLIC_URL": self.url,
-            "REPORTS_URL": self.reports_url,
-            "RELAY_PORT": str(self.relay_port),
-            "SIMULATED_CARDS_COUNT": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
+        return (
+            MARKET
+            | self._stripe()
+            | {
+                "DJANGO_SETTINGS_MODULE": "marketplace.settings",
+                "PUBLIC_URL": self.url,
+                "REPORTS_URL": self.reports_url,
+                "RELAY_PORT": str(self.relay_port),
+                "SIMULATED_CARDS_COUNT": "1",
+                "PYTHONUNBUFFERED": "1",
+            }
+        )
+
+    def _stripe(self) -> dict[str, str]:
+        if self.stripe_port is None:
+            return {}
+        simulated = {"STRIPE_SECRET_KEY": "sk_test_demo", "STRIPE_API_URL": self.stripe_url}
+        return simulated | {"STRIPE_WEBHOOK_SECRETS": STRIPE_SECRET}
 
 
 def find(data_dir: Path, environ: Mapping[str, str]) -> Place:
@@ -63,6 +80,7 @@ def find(data_dir: Path, environ: Mapping[str, str]) -> Place:
         web_port=free_port(int(environ.get("PORT", "8000"))),
         ingest_port=free_port(8001),
         relay_port=free_port(2222),
+        stripe_port=None if environ.get("STRIPE_SECRET_KEY") else free_port(12111),
     )
 
 

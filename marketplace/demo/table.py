@@ -8,7 +8,7 @@ from functools import partial
 
 from celery import Celery
 
-from marketplace.demo.place import Place, manage
+from marketplace.demo.place import STRIPE_SECRET, Place, manage
 from marketplace.demo.supervisor import Process
 
 PYTHON = (sys.executable, "-m")
@@ -18,6 +18,7 @@ CELERY = (*PYTHON, "celery", "--app", "marketplace.celery", "--quiet")
 def server_processes(place: Place, *, broker: str) -> list[Process]:
     """What an installation runs; the market of the demo comes after it. `broker` is Celery's, a redis:// URL."""
     return [
+        *_stripe(place),
         Process("web", _gunicorn(place), ready=partial(answers, f"{place.url}/readyz")),
         Process("ingest", _uvicorn(place), ready=partial(answers, f"{place.reports_url}/healthz")),
         Process("relay", manage("relay"), ready=partial(_listens, place.relay_port)),
@@ -34,6 +35,16 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _stripe(place: Place) -> list[Process]:
+    """Stripe's simulator with a state of its own, kept from one start to the next; its events go to the pages."""
+    if place.stripe_port is None:
+        return []
+    state = ("--port", str(place.stripe_port), "--data", str(place.data_dir / "stripe.jsonl"))
+    hook = ("--webhook", f"{place.url}/stripe/webhook", "--webhook-secret", STRIPE_SECRET)
+    command = (*PYTHON, "marketplace.payments.stripesim", *state, *hook)
+    return [Process("stripe", command, ready=partial(_listens, place.stripe_port))]
 
 
 def _worker() -> tuple[str, ...]:

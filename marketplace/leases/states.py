@@ -43,9 +43,10 @@ class EndReason(models.TextChoices):
     HOST_FAILED = "host_failed", "The host could not keep it running"
     WORKLOAD_FAILED = "workload_failed", "The buyer's image or command failed"
     CARD_UNHEALTHY = "card_unhealthy", "A card became unhealthy"
+    PAYMENT_DISPUTED = "payment_disputed", "The payment for it is disputed"
 
 
-BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED})
+BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED, EndReason.PAYMENT_DISPUTED})
 BROKEN_BY_HOST = frozenset(
     {
         EndReason.OWNER_RECLAIMED,

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from marketplace.common import clock
 from marketplace.leases.services.advancing import advance_leases
+from marketplace.leases.services.disputed import end_disputed_leases
 from marketplace.leases.services.rating import rate_nodes
 from marketplace.leases.services.starting import activate_leases, reachable_leases
 
@@ -24,3 +25,8 @@ def activate_leases_task() -> None:
 @shared_task(name="leases.rate_nodes")
 def rate_nodes_task() -> None:
     rate_nodes(now=clock.now())
+
+
+@shared_task(name="leases.end_disputed_leases")
+def end_disputed_leases_task() -> None:
+    end_disputed_leases(now=clock.now())

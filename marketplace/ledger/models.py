@@ -21,12 +21,18 @@ class AccountKind(models.TextChoices):
     WALLET = "wallet", "Wallet"  # a firm's money, free to spend
     ESCROW = "escrow", "Escrow"  # committed to one order, card bid or sale, named by `ref`
     EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
+    PAYOUT = "payout", "On its way out"  # earnings that a payout has asked for
+    FROZEN = "frozen", "Frozen"  # disputed with the bank of the payer, named by `ref`
     PLATFORM_FEE = "platform_fee", "Platform fee"
+    GATEWAY_FEE = "gateway_fee", "Gateway fee"  # what a gateway, named by `ref`, takes from the platform: below zero
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
+    DISPUTE_LOSS = "dispute_loss", "Lost disputes"  # what the platform bears of them: below zero
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
 
 
-FIRM_KINDS = frozenset({AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS})
+FIRM_KINDS = frozenset(
+    {AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS, AccountKind.PAYOUT, AccountKind.FROZEN}
+)
 
 
 class Account(models.Model):
@@ -63,6 +69,12 @@ class Code(models.TextChoices):
     CARD_REFUND = "card_refund", "Money for a card returned"
     CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
     CREDIT_NOTE = "credit_note", "Credit note"
+    PAYOUT = "payout", "Payout asked for"
+    PAYOUT_PAID = "payout_paid", "Paid out"
+    PAYOUT_RETURN = "payout_return", "Payout that did not arrive"
+    DEPOSIT_REFUND = "deposit_refund", "Deposit returned"
+    DISPUTE = "dispute", "Payment disputed"
+    SET_OFF = "set_off", "Debt set off"
     CORRECTION = "correction", "Correction"
 
 

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db.models import F, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import FieldError, Invalid, NotFound
 from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
-from marketplace.payments.models import Deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.models import Deposit, PaymentDispute
+from marketplace.payments.states import DepositState, PaymentDisputeState
+from marketplace.payments.stripe_gateway.gateway import StripeGateway
 from marketplace.payments.wire import WireGateway
 
-GATEWAYS: dict[str, PaymentGateway] = {gateway.name: gateway for gateway in (WireGateway(),)}
+WIRE, STRIPE = WireGateway(), StripeGateway()
+
+
+def gateways() -> dict[str, PaymentGateway]:
+    """The gateways of this installation by name: wires always, Stripe where it has a key."""
+    found: dict[str, PaymentGateway] = {WIRE.name: WIRE}
+    return found | {STRIPE.name: STRIPE} if settings.STRIPE_SECRET_KEY else found
 
 
 def gateway_named(name: str) -> PaymentGateway:
     """A gateway by its name; Invalid for an unknown one."""
-    if name not in GATEWAYS:
+    here = gateways()
+    if name not in here:
         raise Invalid(
-            f"gateways are {', '.join(sorted(GATEWAYS))}",
+            f"gateways are {', '.join(sorted(here))}",
             code="unknown_gateway",
             errors=(FieldError("/gateway", "unknown", "there is no such gateway"),),
         )
-    return GATEWAYS[name]
+    return here[name]
 
 
 def instructions_for(deposit: Deposit) -> Instructions | None:
-    """How to pay, as long as the money is waited for. May talk to the gateway: call it outside transactions."""
+    """How to pay, as long as the money is waited for."""
     if deposit.state != DepositState.CREATED:
         return None
     return gateway_named(deposit.gateway).start_deposit(
@@ -37,6 +46,7 @@ def instructions_for(deposit: Deposit) -> Instructions | None:
             reference=deposit.reference,
             currency=deposit.currency,
             amount_micros=deposit.amount_micros,
+            pay_url=deposit.pay_url,
         )
     )
 
@@ -64,7 +74,9 @@ def any_deposit(public_id: str) -> Deposit:
 
 def waiting_deposits() -> QuerySet[Deposit]:
     """What operators look at: money that is announced and not seen, oldest first."""
-    return Deposit.objects.filter(state=DepositState.CREATED).select_related("firm").order_by("pk")
+    by_hand = [name for name, each in gateways().items() if each.capabilities().confirmed_by_operator]
+    waiting = Deposit.objects.filter(state=DepositState.CREATED, gateway__in=by_hand)
+    return waiting.select_related("firm").order_by("pk")
 
 
 def deposits_by_reference(text: str) -> QuerySet[Deposit]:
@@ -83,3 +95,15 @@ def deposit_for_update(public_id: str) -> Deposit:
     if deposit is None:
         raise NotFound
     return deposit
+
+
+def disputes_in_force() -> QuerySet[PaymentDispute]:
+    """Disputes that are not settled: open ones, and lost ones of which the payer still owes a part."""
+    open_ = Q(state__in=[PaymentDisputeState.OPEN, PaymentDisputeState.ANSWERED])
+    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros"))
+    return PaymentDispute.objects.filter(open_ | owed).select_related("deposit__firm").order_by("pk")
+
+
+def owes(firm: Firm) -> bool:
+    """Whether the firm owes a part of a payment that it took back from us."""
+    return disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros")).exists()

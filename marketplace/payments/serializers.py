@@ -9,8 +9,8 @@ from rest_framework import serializers
 
 from marketplace.common.api import MicrosField, MoneyShape, PageQuery, StrictSerializer, money_json, page_shape
 from marketplace.payments.gateway import Instructions
-from marketplace.payments.models import Deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.models import Deposit, DepositRefund
+from marketplace.payments.states import DepositState, TransferState
 
 
 class DepositRequestShape(StrictSerializer):
@@ -19,6 +19,22 @@ class DepositRequestShape(StrictSerializer):
     amount = MicrosField()
     currency = serializers.ChoiceField(choices=settings.CURRENCIES)
     gateway = serializers.CharField(max_length=16, default="wire")
+
+
+class RefundRequestShape(StrictSerializer):
+    """The body of POST /deposits/{id}/refund/."""
+
+    amount = MicrosField()
+
+
+class RefundShape(serializers.Serializer[Any]):
+    """A part of a deposit on its way back to where it came from."""
+
+    id = serializers.CharField()
+    deposit = serializers.CharField()
+    state = serializers.ChoiceField(choices=TransferState.choices)
+    amount = MoneyShape()
+    created_at = serializers.DateTimeField()
 
 
 class DepositQuery(PageQuery):
@@ -44,6 +60,12 @@ class DepositShape(serializers.Serializer[Any]):
 DepositPage = page_shape("DepositPage", DepositShape)
 
 
+def _instructions_json(instructions: Instructions) -> dict[str, str]:
+    """Labels and values; a gateway with a page has `pay_url`, empty until the page is open."""
+    page = {} if instructions.details else {"pay_url": instructions.pay_url}
+    return {"summary": instructions.summary} | dict(instructions.details) | page
+
+
 def deposit_json(deposit: Deposit, instructions: Instructions | None) -> dict[str, Any]:
     """A deposit as the API shows it."""
     return {
@@ -55,7 +77,16 @@ def deposit_json(deposit: Deposit, instructions: Instructions | None) -> dict[st
         "created_at": deposit.created_at,
         "expires_at": deposit.expires_at,
         "confirmed_at": deposit.confirmed_at,
-        "instructions": None
-        if instructions is None
-        else {"summary": instructions.summary} | dict(instructions.details),
+        "instructions": None if instructions is None else _instructions_json(instructions),
+    }
+
+
+def refund_json(refund: DepositRefund) -> dict[str, Any]:
+    """A refund as the API shows it."""
+    return {
+        "id": refund.public_id,
+        "deposit": refund.deposit.public_id,
+        "state": refund.state,
+        "amount": money_json(refund.amount_micros, refund.deposit.currency),
+        "created_at": refund.created_at,
     }

@@ -17,7 +17,10 @@ from marketplace.events.transitions import WrongState, transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
-from marketplace.payments.models import Deposit
+from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
+from marketplace.payments.gateway import Operation
+from marketplace.payments.inbox import look_at
+from marketplace.payments.models import Deposit, TopUpRule
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
 from marketplace.payments.states import DepositState
@@ -41,7 +44,7 @@ def start_deposit(
 
     Raises Invalid for what the gateway does not take and Conflict when too many wait already.
     """
-    _check_taken(gateway, currency, amount_micros)
+    check_taken(gateway, currency, amount_micros)
     body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
 
     def make() -> str:
@@ -63,6 +66,8 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
     deposit = deposit_for_update(deposit_id)
     if deposit.state == DepositState.CONFIRMED:
         return deposit
+    if not gateway_named(deposit.gateway).capabilities().confirmed_by_operator:
+        raise Conflict(f"{deposit.gateway} itself says when the money is there", code="confirmed_by_gateway")
     transition(
         deposit,
         DepositState.CONFIRMED,
@@ -94,7 +99,14 @@ def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "
     """The firm will not pay after all. Raises NotFound, and WrongState when the money was there first."""
     deposit = deposit_of(firm, deposit_id)
     transition(deposit, DepositState.CANCELLED, now=now, actor=actor, reason="cancelled_by_firm")
+    close_page(deposit, now)
     return deposit
+
+
+def look_at_payment(deposit: Deposit, now: datetime) -> None:
+    """The firm came back from the payment page: find out soon whether it paid."""
+    if deposit.page_id and deposit.state == DepositState.CREATED:
+        look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
 
 
 def expire_deposits(*, now: datetime) -> int:
@@ -104,10 +116,13 @@ def expire_deposits(*, now: datetime) -> int:
         with contextlib.suppress(WrongState):
             transition(deposit, DepositState.EXPIRED, now=now, reason="not_paid")
             expired += 1
+            if deposit.page_id:  # the news of it may have been lost
+                look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
     return expired
 
 
-def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
+def check_taken(gateway: str, currency: str, amount_micros: int) -> None:
+    """Raises Invalid for a currency or an amount that the gateway does not take."""
     can = gateway_named(gateway).capabilities()
     if currency not in can.currencies:
         raise Invalid(
@@ -115,7 +130,7 @@ def _check_taken(gateway: str, currency: str, amount_micros: int) -> None:
             code="unknown_currency",
             errors=(FieldError("/currency", "unknown", "this currency is not taken"),),
         )
-    if amount_micros <= 0 or amount_micros % can.tick_micros:
+    if amount_micros <= 0 or amount_micros % can.ticks_micros[currency]:
         raise Invalid(
             "the amount is not a positive multiple of the currency's smallest unit",
             code="bad_amount",
@@ -127,6 +142,23 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
+    deposit = new_deposit(firm, gateway, currency, amount_micros, actor, now)
+    if _has_page(gateway):
+        open_page(deposit, now)
+    return deposit
+
+
+def new_deposit(
+    firm: Firm,
+    gateway: str,
+    currency: str,
+    amount_micros: int,
+    actor: str,
+    now: datetime,
+    *,
+    rule: TopUpRule | None = None,
+) -> Deposit:
+    """A deposit that is waited for, and its event; call it inside a transaction."""
     deposit = Deposit.objects.create(
         firm=firm,
         currency=currency,
@@ -134,7 +166,8 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
         gateway=gateway,
         reference=new_reference(),
         created_at=now,
-        expires_at=now + timedelta(days=settings.DEPOSIT_DAYS),
+        expires_at=now + (PAGE_LIVES if _has_page(gateway) else timedelta(days=settings.DEPOSIT_DAYS)),
+        rule=rule,
     )
     record_event(
         firm_id=firm.pk,
@@ -145,6 +178,10 @@ def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: 
         now=now,
     )
     return deposit
+
+
+def _has_page(gateway: str) -> bool:
+    return Operation.OPEN_CHECKOUT in gateway_named(gateway).capabilities().operations
 
 
 def _move_into_wallet(deposit: Deposit, now: datetime) -> None:

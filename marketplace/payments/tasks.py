@@ -1,11 +1,42 @@
-"""The clock of deposits."""
+"""The clocks of payments."""
 
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import services
+from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
 
 
 @shared_task(name="payments.expire_deposits")
 def expire_deposits() -> None:
     services.expire_deposits(now=clock.now())
+
+
+@shared_task(name="payments.work_outbox")
+def work_outbox() -> int:
+    return outbox_worker.work(clock.now)
+
+
+@shared_task(name="payments.work_inbox")
+def work_inbox() -> int:
+    return inbox_worker.work(clock.now)
+
+
+@shared_task(name="payments.fill_gaps")
+def fill_gaps() -> int:
+    sellers.look_at_accounts(now=clock.now())
+    return inbox.fill_gaps(now=clock.now())
+
+
+@shared_task(name="payments.top_up")
+def top_up() -> int:
+    return top_ups.top_up(now=clock.now())
+
+
+@shared_task(name="payments.send_earnings")
+def send_earnings() -> int:
+    return transfers.send_earnings(now=clock.now())
+
+
+@shared_task(name="payments.collect_debts")
+def collect_debts() -> int:
+    return disputes.collect_debts(now=clock.now())

@@ -17,8 +17,18 @@ from marketplace.common.errors import NotAllowed, Unauthorised
 from marketplace.common.openapi import IDEMPOTENCY_KEY
 from marketplace.payments import services
 from marketplace.payments.models import Deposit
+from marketplace.payments.refunds import refund_deposit
 from marketplace.payments.selectors import any_deposit, deposit_of, deposits_of, instructions_for
-from marketplace.payments.serializers import DepositPage, DepositQuery, DepositRequestShape, DepositShape, deposit_json
+from marketplace.payments.serializers import (
+    DepositPage,
+    DepositQuery,
+    DepositRequestShape,
+    DepositShape,
+    RefundRequestShape,
+    RefundShape,
+    deposit_json,
+    refund_json,
+)
 
 
 class DepositListView(APIView):
@@ -72,6 +82,31 @@ class DepositCancelView(APIView):
         require(caller, "finance")
         deposit = services.cancel_deposit(firm=caller.firm, deposit_id=public_id, actor=caller.actor, now=clock.now())
         return Response(_show(deposit))
+
+
+class DepositRefundView(APIView):
+    """A part of a deposit goes back to the instrument that it came from."""
+
+    @extend_schema(
+        parameters=[IDEMPOTENCY_KEY],
+        request=RefundRequestShape,
+        responses={201: RefundShape, 200: RefundShape},
+        operation_id="deposits_refund",
+    )
+    def post(self, request: Request, public_id: str) -> Response:
+        caller = caller_of(request)
+        deposit_of(caller.firm, public_id)
+        require(caller, "finance")
+        body = parse(RefundRequestShape, request.data)
+        refund, is_new = refund_deposit(
+            firm=caller.firm,
+            deposit_id=public_id,
+            amount_micros=body["amount"],
+            key=request.headers.get("Idempotency-Key"),
+            actor=caller.actor,
+            now=clock.now(),
+        )
+        return Response(refund_json(refund), status=201 if is_new else 200)
 
 
 class DepositConfirmView(APIView):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from django.conf import settings
 
 from marketplace.common.money import format_micros
-from marketplace.payments.gateway import Capabilities, DepositRequest, Instructions
+from marketplace.payments.gateway import (
+    Capabilities,
+    DepositRequest,
+    GatewayError,
+    Instructions,
+    Order,
+    Receipt,
+    Trouble,
+)
 
 CENT_MICROS = 10_000
 
@@ -17,9 +25,7 @@ class WireGateway:
 
     def capabilities(self) -> Capabilities:
         """Every currency of the market, in cents."""
-        return Capabilities(
-            currencies=frozenset(settings.CURRENCIES), tick_micros=CENT_MICROS, confirmed_by_operator=True
-        )
+        return Capabilities(ticks_micros=dict.fromkeys(settings.CURRENCIES, CENT_MICROS), confirmed_by_operator=True)
 
     def start_deposit(self, request: DepositRequest) -> Instructions:
         """The transfer form; the reference tells the operator whose money it is."""
@@ -34,3 +40,11 @@ class WireGateway:
             summary="Send one transfer with exactly this reference; an operator confirms it when it has arrived.",
             details=tuple((label, value) for label, value in details if value),
         )
+
+    def perform(self, order: Order) -> Receipt:
+        """Nothing is done by a machine; raises GatewayError."""
+        raise GatewayError(Trouble.FINAL, f"a wire knows no {order.operation}", code="not_supported")
+
+    def find(self, order: Order) -> Receipt | None:
+        """Nothing was ever done."""
+        return None

@@ -74,6 +74,29 @@ STATES: dict[str, dict[str, Display]] = {
         "ghost": Display("wait", "warning", "Ghost load"),
         "lost": Display("bad", "cross", "No reports"),
     },
+    "refund": {
+        "created": Display("wait", "clock", "Being sent"),
+        "sent": Display("wait", "clock", "On its way"),
+        "paid": Display("good", "check", "Sent back"),
+        "failed": Display("bad", "cross", "Failed"),
+    },
+    "payment_dispute": {
+        "open": Display("bad", "warning", "Waits for evidence"),
+        "answered": Display("wait", "clock", "With the bank"),
+        "won": Display("good", "check", "Won"),
+        "lost": Display("bad", "cross", "Lost"),
+    },
+    "top_up": {
+        "on": Display("good", "check", "On"),
+        "needs_you": Display("wait", "warning", "Needs you"),
+        "off": Display("", "dot", "Off"),
+    },
+    "seller_account": {
+        "opening": Display("wait", "clock", "Being opened"),
+        "due": Display("wait", "ring", "Details are due"),
+        "ready": Display("good", "check", "Ready to be paid"),
+        "refused": Display("bad", "cross", "Refused"),
+    },
     "deposit": {
         "created": Display("wait", "clock", "Awaiting confirmation"),
         "awaiting": Display("wait", "clock", "Awaiting confirmation"),

@@ -14,6 +14,8 @@ from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.compliance.selectors import waiting_decisions
+from marketplace.payments.inbox import stuck_notices
+from marketplace.payments.outbox import stuck_calls
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.sales.selectors import open_disputes
@@ -55,6 +57,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
         "held_count": len(waiting_decisions()[:ROWS_MAX]),
+        "stuck_count": stuck_calls(clock.now()).count() + stuck_notices(clock.now()).count(),
     }
     return render(request, "storefront/operator/home.html", context)
 

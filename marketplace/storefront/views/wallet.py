@@ -18,12 +18,20 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
-from marketplace.payments.selectors import deposit_of, deposits_of, instructions_for
-from marketplace.payments.services import cancel_deposit, start_deposit
+from marketplace.payments.refunds import refund_deposit, refundable_micros
+from marketplace.payments.selectors import (
+    STRIPE,
+    deposit_of,
+    deposits_of,
+    disputes_in_force,
+    gateways,
+    instructions_for,
+)
+from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
 from marketplace.payments.states import DepositState
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first
+from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
 
 CENT_MICROS = 10_000
 DEPOSITS_SHOWN = 10
@@ -34,6 +42,12 @@ class DepositForm(PageForm):
 
     amount = AmountField(label="Amount", tick_micros=CENT_MICROS)
     currency = forms.ChoiceField(label="Currency", choices=currency_choices)
+
+
+class RefundForm(PageForm):
+    """How much goes back."""
+
+    amount = AmountField(label="Amount")
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,6 +63,9 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "balances": wallet_balances(caller.firm) or [WalletBalances(settings.CURRENCIES[0], 0, 0, 0)],
         "deposits": deposits_of(caller.firm).order_by("-pk")[:DEPOSITS_SHOWN],
         "may_pay": Scope.FINANCE in caller.scopes,
+        "disputes": disputes_in_force().filter(deposit__firm=caller.firm),
+        "has_cards": STRIPE.name in gateways(),
+        "card_currencies": sorted(STRIPE.capabilities().currencies),
     }
     return render(request, "storefront/money/wallet.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -58,14 +75,22 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
 def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
     """How to pay, and whether the money has come."""
     deposit = deposit_of(caller.firm, deposit_id)
+    if "back" in request.GET:
+        look_at_payment(deposit, clock.now())
+    seen = f"{deposit.state}{'-open' if deposit.pay_url else ''}"
     context = {
         "deposit": deposit,
+        "seen": seen,
+        "came_back": "back" in request.GET,
+        "refunds": deposit.refunds.order_by("pk"),
+        "left_micros": refundable_micros(deposit) if deposit.payment_id else 0,
+        "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
         "may_pay": Scope.FINANCE in caller.scopes,
     }
     response = render(request, "storefront/money/deposit.html", context)
-    if request.headers.get("HX-Request") and request.GET.get("seen") != deposit.state:
+    if request.headers.get("HX-Request") and request.GET.get("seen") != seen:
         response.headers["HX-Refresh"] = "true"
     return response
 
@@ -81,6 +106,30 @@ def deposit_cancel(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
     except DomainError as error:
         messages.error(request, error.detail)
     return redirect("storefront:wallet")
+
+
+@require_POST
+@firm_page
+def deposit_refund(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpResponse:
+    """A part of it goes back to the card."""
+    deposit = deposit_of(caller.firm, deposit_id)
+    require(caller, Scope.FINANCE)
+    form = RefundForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise DomainError("give an amount such as 12.50")
+        refund_deposit(
+            firm=caller.firm,
+            deposit_id=deposit_id,
+            amount_micros=form.cleaned_data["amount"],
+            key=f"page-{request.POST.get('key', '')}",
+            now=clock.now(),
+            actor=caller.actor,
+        )
+        messages.success(request, "It is on its way back to your card.")
+    except DomainError as error:
+        messages.error(request, sentence(error.detail))
+    return redirect("storefront:deposit", deposit.public_id)
 
 
 @require_safe
@@ -112,6 +161,7 @@ def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:
             firm=caller.firm,
             currency=form.cleaned_data["currency"],
             amount_micros=form.cleaned_data["amount"],
+            gateway=request.POST.get("gateway", "wire"),
             idempotency_key=f"page-{request.POST.get('key', '')}",
             now=clock.now(),
             actor=caller.actor,

@@ -1,0 +1,204 @@
+"""A payer asks its bank for a deposit back: its money is frozen, evidence is sent, and either end is booked.
+
+The bank takes amount and fee from the platform at once, whoever is right. Until that is settled the payer's wallet and
+then its earnings stand in for it, as far as they go; what is missing is set off against what comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Sum
+
+from marketplace.accounts.models import User
+from marketplace.common.errors import Conflict, NotAllowed, NotFound
+from marketplace.events.services import once, record_event
+from marketplace.events.transitions import transition
+from marketplace.ledger.models import Account, AccountKind, Code, Entry
+from marketplace.ledger.selectors import account_for, lock_accounts
+from marketplace.ledger.services import Leg, post
+from marketplace.payments.evidence import evidence_of
+from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
+from marketplace.payments.inbox import look_at
+from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
+from marketplace.payments.outbox import enqueue
+from marketplace.payments.selectors import disputes_in_force
+from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
+
+OPERATORS = 0  # in the place of a firm, whose keys begin at 1
+STATES = {
+    "needs_response": PaymentDisputeState.OPEN,
+    "under_review": PaymentDisputeState.ANSWERED,
+    "won": PaymentDisputeState.WON,
+    "lost": PaymentDisputeState.LOST,
+}
+
+
+@transaction.atomic
+def dispute_seen(fact: Mapping[str, Any], now: datetime) -> None:
+    """What a dispute has come to. A bank that only asks has taken nothing, and nothing happens here."""
+    deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["deposit_id"]).first()
+    if deposit is None or fact["is_inquiry"]:
+        return
+    if deposit.state != DepositState.CONFIRMED:
+        raise GatewayError(Trouble.RETRY, "the payment that is disputed is not booked yet")
+    dispute = PaymentDispute.objects.select_for_update().filter(object_id=fact["dispute_id"]).first()
+    dispute = dispute or _open(deposit, fact, now)
+    for entry in fact["entries"]:
+        _book(dispute, entry, now)
+    collect(dispute, now)
+    to = STATES[fact["status"]]
+    if to != dispute.state and to in dispute.STATES[dispute.state]:
+        transition(dispute, to, now=now, reason=dispute.reason)
+        _settle(dispute, now)
+
+
+def _open(deposit: Deposit, fact: Mapping[str, Any], now: datetime) -> PaymentDispute:
+    dispute = PaymentDispute.objects.create(
+        deposit=deposit,
+        object_id=fact["dispute_id"],
+        amount_micros=fact["amount_micros"],
+        reason=fact["reason"],
+        answer_by=fact["answer_by"],
+        opened_at=now,
+    )
+    data = {"amount_micros": dispute.amount_micros, "currency": deposit.currency, "deposit": deposit.public_id}
+    for firm_id in (deposit.firm_id, None):
+        record_event(
+            firm_id=firm_id, type="payment_dispute.open", subject=dispute.public_id, reason=dispute.reason, data=data,
+            now=now,
+        )  # fmt: skip
+    return dispute
+
+
+def _platform(dispute: PaymentDispute, kind: AccountKind) -> Account:
+    ref = "" if kind == AccountKind.DISPUTE_LOSS else dispute.deposit.gateway
+    return account_for(firm=None, kind=kind, currency=dispute.deposit.currency, ref=ref)
+
+
+def _own(dispute: PaymentDispute, kind: AccountKind) -> Account:
+    ref = dispute.public_id if kind == AccountKind.FROZEN else ""
+    return account_for(firm=dispute.deposit.firm, kind=kind, currency=dispute.deposit.currency, ref=ref)
+
+
+def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> None:
+    """What the bank took or gave back, once: the amount is the platform's loss so far, the fee its expense."""
+    amount, fee = entry["amount_micros"], entry["fee_micros"]
+    legs = [
+        Leg(_platform(dispute, AccountKind.CLEARING), fee - amount),
+        Leg(_platform(dispute, AccountKind.DISPUTE_LOSS), amount),
+        Leg(_platform(dispute, AccountKind.GATEWAY_FEE), -fee),
+    ]
+    ref = f"{dispute.deposit.gateway}:{entry['id']}"
+    post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
+
+
+def collect(dispute: PaymentDispute, now: datetime) -> None:
+    """Take what is missing from the payer's wallet and then its earnings; into the loss where that is settled."""
+    lost = dispute.state == PaymentDisputeState.LOST
+    if dispute.state == PaymentDisputeState.WON or not dispute.missing_micros:
+        return
+    accounts = [_own(dispute, AccountKind.WALLET), _own(dispute, AccountKind.EARNINGS)]
+    lock_accounts(account.pk for account in accounts)
+    left = dispute.missing_micros
+    legs: list[Leg] = []
+    for account in accounts:
+        account.refresh_from_db()
+        part = min(left, account.balance_micros)
+        legs, left = [*legs, Leg(account, -part)], left - part
+    taken = dispute.missing_micros - left
+    into = _platform(dispute, AccountKind.DISPUTE_LOSS) if lost else _own(dispute, AccountKind.FROZEN)
+    post(
+        ref=f"dispute:{dispute.public_id}:held:{dispute.held_micros}",
+        code=Code.SET_OFF if lost else Code.DISPUTE,
+        legs=[*legs, Leg(into, taken)],
+        subject=dispute.public_id,
+        now=now,
+    )
+    dispute.held_micros += taken
+    dispute.save(update_fields=["held_micros"])
+
+
+def _settle(dispute: PaymentDispute, now: datetime) -> None:
+    """Won: what was frozen is free again. Lost: it makes good the platform's loss."""
+    frozen = _own(dispute, AccountKind.FROZEN)
+    lock_accounts([frozen.pk])
+    frozen.refresh_from_db()
+    micros = frozen.balance_micros
+    if dispute.state == PaymentDisputeState.WON:
+        back = micros or dispute.held_micros  # lost before: what made good the loss comes out of it again
+        source = frozen if micros else _platform(dispute, AccountKind.DISPUTE_LOSS)
+        earned = _earned(dispute)
+        wallet, earnings = _own(dispute, AccountKind.WALLET), _own(dispute, AccountKind.EARNINGS)
+        legs = [Leg(source, -back), Leg(wallet, back - earned), Leg(earnings, earned)]
+    elif dispute.state == PaymentDisputeState.LOST:
+        legs = [Leg(frozen, -micros), Leg(_platform(dispute, AccountKind.DISPUTE_LOSS), micros)]
+    else:
+        return
+    ref = f"dispute:{dispute.public_id}:{dispute.state}"
+    post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
+
+
+def _earned(dispute: PaymentDispute) -> int:
+    """What of the money held came out of the payer's earnings."""
+    taken = Entry.objects.filter(account=_own(dispute, AccountKind.EARNINGS), journal__subject=dispute.public_id)
+    return -int(taken.aggregate(sum=Sum("amount_micros", default=0))["sum"])
+
+
+def collect_debts(*, now: datetime) -> int:
+    """Set off what payers owe against what they have by now; returns how many disputes were looked at."""
+    owing = [each.pk for each in disputes_in_force() if each.missing_micros]
+    for pk in owing:
+        with transaction.atomic():
+            dispute = PaymentDispute.objects.select_related("deposit__firm").select_for_update(of=("self",)).get(pk=pk)
+            collect(dispute, now)
+    return len(owing)
+
+
+def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | None, now: datetime) -> PaymentDispute:
+    """Send our records and the operator's words to the bank, once.
+
+    Raises NotAllowed unless `operator` is one, NotFound, and Conflict when it is not open or was answered.
+    """
+    if not (operator.is_operator and operator.is_active):
+        raise NotAllowed("only an operator does this", code="operators_only")
+
+    def make() -> str:
+        rows = PaymentDispute.objects.select_related("deposit__firm").select_for_update(of=("self",))
+        dispute = rows.filter(public_id=dispute_id).first()
+        if dispute is None:
+            raise NotFound
+        if dispute.state != PaymentDisputeState.OPEN or _is_on_its_way(dispute):
+            raise Conflict("this dispute is answered already", code="answered")
+        _send(dispute, words, operator, now)
+        return str(dispute.public_id)
+
+    body = {"evidence": dispute_id, "words": words}
+    once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+    return PaymentDispute.objects.get(public_id=dispute_id)
+
+
+def _is_on_its_way(dispute: PaymentDispute) -> bool:
+    return GatewayCall.objects.filter(subject=dispute.public_id).exclude(state=CallState.FAILED).exists()
+
+
+def _send(dispute: PaymentDispute, words: str, operator: User, now: datetime) -> None:
+    enqueue(
+        gateway=dispute.deposit.gateway,
+        operation=Operation.SUBMIT_EVIDENCE,
+        params={"object_id": dispute.object_id, "evidence": evidence_of(dispute, words)},
+        subject=dispute.public_id,
+        firm=dispute.deposit.firm,
+        now=now,
+    )
+    record_event(
+        firm_id=None, type="payment_dispute.evidence_sent", subject=dispute.public_id, actor=operator.public_id, now=now
+    )
+
+
+def evidence_taken(call: GatewayCall, receipt: Receipt, now: datetime) -> None:
+    """The bank has it; what the dispute is now is fetched."""
+    look_at(call.gateway, "dispute", receipt.object_id, now=now)

@@ -1,0 +1,78 @@
+"""The gateway. What it does is in `calls.py`; what Stripe says, in our words, in `facts.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+
+from marketplace.payments.gateway import (
+    Capabilities,
+    DepositRequest,
+    GatewayError,
+    Instructions,
+    Notice,
+    Order,
+    Receipt,
+    Trouble,
+)
+from marketplace.payments.stripe_gateway.accounts import onboarding_url
+from marketplace.payments.stripe_gateway.calls import CALLS
+from marketplace.payments.stripe_gateway.client import client, told_as_ours
+from marketplace.payments.stripe_gateway.coins import tick_micros
+from marketplace.payments.stripe_gateway.facts import FACTS
+from marketplace.payments.stripe_gateway.notices import listed, verified
+
+
+class StripeGateway:
+    """Cards by Stripe's hosted pages; separate charges and transfers, the platform is the merchant of record."""
+
+    name = "stripe"
+
+    def capabilities(self) -> Capabilities:
+        """STRIPE_CURRENCIES, in the units that Stripe counts in."""
+        ticks = {each: tick_micros(each) for each in settings.STRIPE_CURRENCIES}
+        return Capabilities(ticks, confirmed_by_operator=False, operations=frozenset(CALLS))
+
+    def start_deposit(self, request: DepositRequest) -> Instructions:
+        """The page to pay on, once the outbox has opened it."""
+        if not request.pay_url:
+            return Instructions("The payment page is being opened; this takes a moment.", ())
+        return Instructions("Pay by card on Stripe's page.", (), request.pay_url)
+
+    def perform(self, order: Order) -> Receipt:
+        """One request. Raises GatewayError."""
+        if order.operation not in CALLS:
+            raise GatewayError(Trouble.FINAL, f"Stripe knows no {order.operation}", code="not_supported")
+        with told_as_ours():
+            return CALLS[order.operation].request(client(), order)
+
+    def find(self, order: Order) -> Receipt | None:
+        """What an earlier attempt made. Raises GatewayError."""
+        if order.operation not in CALLS:
+            return None
+        with told_as_ours():
+            return CALLS[order.operation].look(client(), order)
+
+    def notice(self, body: bytes, signature: str, *, now: datetime) -> Notice:
+        """The event of a signed request. Raises GatewayError for one that Stripe did not sign, or not lately."""
+        return verified(body, signature, now=now)
+
+    def notices_since(self, since: datetime) -> Iterator[Notice]:
+        """The platform's events since then, newest first. Raises GatewayError."""
+        with told_as_ours():
+            yield from listed(client(), since)
+
+    def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any] | None:
+        """What the thing is now; None for a kind that nothing here depends on. Raises GatewayError."""
+        if object_type not in FACTS:
+            return None
+        with told_as_ours():
+            return FACTS[object_type](client(), object_id)
+
+    def onboarding_url(self, account_id: str, *, refresh_url: str, return_url: str) -> str:
+        """A link to the form of a seller's account, made for one click. Raises GatewayError."""
+        with told_as_ours():
+            return onboarding_url(client(), account_id, refresh_url=refresh_url, return_url=return_url)
