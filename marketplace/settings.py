@@ -40,6 +40,14 @@ def env_bool(name: str, default: bool) -> bool:
     return text in {"1", "true"}
 
 
+def env_per_currency(name: str, default: str) -> dict[str, str]:
+    """`USD=…,EUR=…` as currency → value."""
+    pairs = [pair.partition("=") for pair in env(name, default).split(",") if pair]
+    if any(len(currency.strip()) != 3 or not value.strip() for currency, _, value in pairs):
+        raise ImproperlyConfigured(f"{name} must look like USD=…,EUR=…")
+    return {currency.strip(): value.strip() for currency, _, value in pairs}
+
+
 def env_secret(name: str) -> str:
     """A secret of 64 hex digits; where it is not set, one is made at the first start and kept under .local/."""
     if name in os.environ:
@@ -288,6 +296,15 @@ CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
 WIRE_ACCOUNT_HOLDER = env("WIRE_ACCOUNT_HOLDER", "")
 WIRE_IBAN = env("WIRE_IBAN", "")
 WIRE_BIC = env("WIRE_BIC", "")
+WIRE_ACCOUNTS = env_per_currency("WIRE_ACCOUNTS", "")  # `EUR=DE…,USD=US…`: where it is another than WIRE_IBAN
+WIRE_CSV_COLUMNS = env("WIRE_CSV_COLUMNS", "")  # `account=IBAN;date=Booked on`: how the bank names its columns
+WIRE_CSV_DECIMAL = env("WIRE_CSV_DECIMAL", ".")
+WIRE_CSV_DATE = env("WIRE_CSV_DATE", "%Y-%m-%d")
+# Whole coins of each currency; what an operator books or pays out above it needs a second one. Without a line: always.
+TWO_PERSON_LIMITS = {
+    code: int(coins) * 1_000_000
+    for code, coins in env_per_currency("TWO_PERSON_LIMITS", "USD=10000,EUR=10000,CNY=70000").items()
+}
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.

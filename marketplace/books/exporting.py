@@ -33,13 +33,25 @@ WHERE j.at >= %(since)s AND j.at < %(until)s AND (%(whole)s OR a.firm_id = %(fir
     a.kind = 'platform_fee' AND j.subject = ANY(%(sold)s) AND j.code = ANY(%(charges)s)
 )) GROUP BY j.id, a.firm_id, a.kind, a.ref, e.currency ORDER BY j.at, j.id, a.kind, a.ref, e.currency
 """
-KINDS = {AccountKind.WALLET: "Wallet", AccountKind.ESCROW: "Held", AccountKind.EARNINGS: "Earned"}
-PLATFORM = {AccountKind.PLATFORM_FEE: "Income:Fees", AccountKind.SUSPENSE: "Liabilities:Suspense"}
+KINDS = {
+    AccountKind.WALLET: "Wallet",
+    AccountKind.ESCROW: "Held",
+    AccountKind.EARNINGS: "Earned",
+    AccountKind.PAYOUT: "Leaving",
+}
+PLATFORM = {
+    AccountKind.PLATFORM_FEE: "Income:Fees",
+    AccountKind.SUSPENSE: "Liabilities:Suspense",
+    AccountKind.GATEWAY_COST: "Expenses:Gateways",
+    AccountKind.OWN: "Equity:Own",
+}
 OPENING = "Equity:Opening"
 FEES = "Expenses:Fees"
 # What stands against a firm's money, named after what it was for; whether it came or went says which side it is on.
 AGAINST = {
     Code.DEPOSIT: ("Equity:Transfers", "Equity:Transfers"),
+    Code.PAYOUT_PAID: ("Equity:Transfers", "Equity:Transfers"),
+    Code.PAYOUT_RETURN: ("Equity:Transfers", "Equity:Transfers"),
     Code.SETTLEMENT: ("Income:Hours", "Expenses:Hours"),
     Code.CARD_SALE: ("Income:Cards", "Expenses:Cards"),
 }

@@ -26,8 +26,8 @@ WITH mine AS (
 SELECT j.code, j.subject, CASE WHEN %(by_day)s THEN (j.at AT TIME ZONE 'UTC')::date END AS day,
     count(DISTINCT j.id), min(j.at), max(j.at),
     coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'wallet'), 0)::bigint,
-    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind = 'escrow'), 0)::bigint,
-    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind NOT IN ('wallet', 'escrow')), 0)::bigint
+    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind IN ('escrow', 'payout')), 0)::bigint,
+    coalesce(sum(e.amount_micros) FILTER (WHERE m.kind NOT IN ('wallet', 'escrow', 'payout')), 0)::bigint
 FROM mine m JOIN ledger_entry e ON e.account_id = m.id AND e.id > m.behind AND e.id <= %(through)s
 JOIN ledger_journal j ON j.id = e.journal_id AND j.at >= %(since)s AND j.at < %(until)s
 GROUP BY 1, 2, 3
@@ -45,7 +45,7 @@ GROUP BY 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A firm's money in one currency: free to spend, held for something, and earned."""
+    """A firm's money in one currency: free to spend, held for something or on its way out, and earned."""
 
     free_micros: int = 0
     held_micros: int = 0
@@ -89,10 +89,11 @@ class Line:
 def held_at(firm: Firm, currency: str, at: datetime) -> Held:
     """What the firm had just before `at`."""
     kinds = dict(Account.objects.filter(firm=firm, currency=currency).values_list("pk", "kind"))
-    sums = {"wallet": 0, "escrow": 0, "earnings": 0}
+    columns = {"wallet": 0, "escrow": 1, "payout": 1}
+    sums = [0, 0, 0]
     for account, micros in balances_at(at, kinds).items():
-        sums[kinds[account] if kinds[account] in sums else "earnings"] += micros
-    return Held(sums["wallet"], sums["escrow"], sums["earnings"])
+        sums[columns.get(kinds[account], 2)] += micros
+    return Held(*sums)
 
 
 def folded(

@@ -21,12 +21,15 @@ class AccountKind(models.TextChoices):
     WALLET = "wallet", "Wallet"  # a firm's money, free to spend
     ESCROW = "escrow", "Escrow"  # committed to one order, card bid or sale, named by `ref`
     EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
+    PAYOUT = "payout", "On its way out"  # earnings that a payout has asked for
     PLATFORM_FEE = "platform_fee", "Platform fee"
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
+    GATEWAY_COST = "gateway_cost", "What banks and gateways take"
+    OWN = "own", "The platform's own money"
 
 
-FIRM_KINDS = frozenset({AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS})
+FIRM_KINDS = frozenset({AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS, AccountKind.PAYOUT})
 
 
 class Account(models.Model):
@@ -63,6 +66,12 @@ class Code(models.TextChoices):
     CARD_REFUND = "card_refund", "Money for a card returned"
     CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
     CREDIT_NOTE = "credit_note", "Credit note"
+    BANK_MONEY = "bank_money", "Money at the bank that nobody was named for"
+    GATEWAY_COST = "gateway_cost", "What a bank or gateway took"
+    OWN_MONEY = "own_money", "The platform's own money"
+    PAYOUT = "payout", "Payout asked for"
+    PAYOUT_PAID = "payout_paid", "Paid out"
+    PAYOUT_RETURN = "payout_return", "Payout that did not arrive"
     CORRECTION = "correction", "Correction"
 
 

@@ -38,6 +38,7 @@ class WalletBalances:
     available_micros: int
     reserved_micros: int
     earnings_micros: int
+    paying_out_micros: int = 0
 
 
 def account_for(*, firm: Firm | None, kind: AccountKind, currency: str, ref: str = "") -> Account:
@@ -79,6 +80,7 @@ def wallet_balances(firm: Firm) -> list[WalletBalances]:
             available_micros=kinds.get(AccountKind.WALLET, 0),
             reserved_micros=kinds.get(AccountKind.ESCROW, 0),
             earnings_micros=kinds.get(AccountKind.EARNINGS, 0),
+            paying_out_micros=kinds.get(AccountKind.PAYOUT, 0),
         )
         for currency, kinds in sorted(totals.items())
     ]

@@ -12,12 +12,13 @@ from marketplace.ledger.selectors import WalletBalances
 
 
 class WalletLineShape(serializers.Serializer[Any]):
-    """A firm's money in one currency: free, committed to orders, and earned."""
+    """A firm's money in one currency: free, committed to orders, earned, and on its way to the firm's bank."""
 
     currency = serializers.CharField()
     available = MoneyShape()
     reserved = MoneyShape()
     earnings = MoneyShape()
+    paying_out = MoneyShape()
 
 
 class WalletShape(serializers.Serializer[Any]):
@@ -59,6 +60,7 @@ def wallet_line_json(line: WalletBalances) -> dict[str, Any]:
         "available": money_json(line.available_micros, line.currency),
         "reserved": money_json(line.reserved_micros, line.currency),
         "earnings": money_json(line.earnings_micros, line.currency),
+        "paying_out": money_json(line.paying_out_micros, line.currency),
     }
 
 

@@ -11,6 +11,9 @@ from django.db.models import Q
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
 from marketplace.payments.states import DEPOSIT_TRANSITIONS, DepositState
+from marketplace.payments.wire.models import BankFile, BankStatement, ManualBooking, StatementLine
+
+__all__ = ["BankFile", "BankStatement", "Deposit", "ManualBooking", "StatementLine"]
 
 
 class Deposit(models.Model):
@@ -30,6 +33,7 @@ class Deposit(models.Model):
     expires_at = models.DateTimeField()
     confirmed_at = models.DateTimeField(null=True)
     confirmed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    received_micros = models.BigIntegerField(null=True)  # what came, where a bank's statement says it
 
     class Meta:
         constraints = [models.CheckConstraint(name="deposit_is_money", condition=Q(amount_micros__gt=0))]

@@ -85,6 +85,23 @@ STATES: dict[str, dict[str, Display]] = {
         "cancelled": Display("", "cross", "Cancelled"),
         "expired": Display("", "clock", "Expired"),
     },
+    "bank_line": {
+        "waiting": Display("wait", "clock", "Waits"),
+        "booked": Display("good", "check", "Booked"),
+        "returning": Display("busy", "moving", "Going back"),
+        "returned": Display("", "dot", "Sent back"),
+    },
+    "match": {
+        "exact": Display("good", "check", "Exact"),
+        "by_hand": Display("", "check", "Confirmed before"),
+        "partial": Display("wait", "warning", "Less than announced"),
+        "over": Display("wait", "warning", "More than announced"),
+        "late": Display("wait", "clock", "Late"),
+        "payout": Display("good", "check", "Payout"),
+        "payout_return": Display("bad", "warning", "Payout came back"),
+        "return": Display("", "dot", "Sent back"),
+        "unknown": Display("wait", "ring", "Unknown"),
+    },
     "todo": {
         "open": Display("wait", "ring", "To do"),
         "done": Display("good", "check", "Done"),

@@ -16,6 +16,7 @@ from marketplace.common.errors import DomainError, NotFound
 from marketplace.compliance.selectors import waiting_decisions
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
+from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
 from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
@@ -55,6 +56,8 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
         "held_count": len(waiting_decisions()[:ROWS_MAX]),
+        "bank_count": len(waiting_lines()[:ROWS_MAX]) + len(asked_bookings()[:ROWS_MAX]),
+        "bank_differs": any(not each.is_clean for each in differences()),
     }
     return render(request, "storefront/operator/home.html", context)
 
