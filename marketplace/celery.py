@@ -27,6 +27,7 @@ BEAT: dict[str, float] = {
     "settlement.settle_leases": 5.0,
     "listings.close_ended_listings": 30.0,
     "payments.expire_deposits": 3600,
+    "payments.pay_weekly": 3600.0,
     "books.issue_documents": 3600.0,
     "ledger.take_snapshots": 3600.0,
     "events.drop_old_idempotency_keys": 3600.0,

@@ -307,6 +307,18 @@ TWO_PERSON_LIMITS = {
 }
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
+# Payouts; amounts in whole coins of each currency.
+PAYOUT_MINIMUMS = {
+    code: int(coins) * 1_000_000 for code, coins in env_per_currency("PAYOUT_MINIMUMS", "USD=20,EUR=20,CNY=150").items()
+}
+PAYOUT_CLEARS_AFTER_DAYS = env_int("PAYOUT_CLEARS_AFTER_DAYS", 7)  # buyers may object as long
+PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the first earnings
+PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
+PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)
+PAYOUT_WEEKDAY = env_int("PAYOUT_WEEKDAY", 0)  # Monday is 0; -1: no automatic payouts
+BANK_DETAILS_HOLD_HOURS = env_int("BANK_DETAILS_HOLD_HOURS", 72)
+BANK_DETAILS_KEY = env_secret("BANK_DETAILS_KEY")  # seals the numbers of firms' accounts; in no table
+
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex
 # The passport key countersigns what cards measured; its public half is published. It is in no table either.

@@ -42,7 +42,7 @@ KINDS = {
 PLATFORM = {
     AccountKind.PLATFORM_FEE: "Income:Fees",
     AccountKind.SUSPENSE: "Liabilities:Suspense",
-    AccountKind.GATEWAY_COST: "Expenses:Gateways",
+    AccountKind.GATEWAY_FEE: "Expenses:Gateways",
     AccountKind.OWN: "Equity:Own",
 }
 OPENING = "Equity:Opening"

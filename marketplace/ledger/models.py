@@ -23,9 +23,9 @@ class AccountKind(models.TextChoices):
     EARNINGS = "earnings", "Earnings"  # owed to a seller, not yet paid out
     PAYOUT = "payout", "On its way out"  # earnings that a payout has asked for
     PLATFORM_FEE = "platform_fee", "Platform fee"
+    GATEWAY_FEE = "gateway_fee", "Gateway fee"  # what a gateway, named by `ref`, takes from the platform: below zero
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
-    GATEWAY_COST = "gateway_cost", "What banks and gateways take"
     OWN = "own", "The platform's own money"
 
 
@@ -67,7 +67,7 @@ class Code(models.TextChoices):
     CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
     CREDIT_NOTE = "credit_note", "Credit note"
     BANK_MONEY = "bank_money", "Money at the bank that nobody was named for"
-    GATEWAY_COST = "gateway_cost", "What a bank or gateway took"
+    GATEWAY_FEE = "gateway_fee", "What a bank or gateway took"
     OWN_MONEY = "own_money", "The platform's own money"
     PAYOUT = "payout", "Payout asked for"
     PAYOUT_PAID = "payout_paid", "Paid out"

@@ -10,10 +10,21 @@ from django.db.models import Q
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
+from marketplace.payments.payouts.models import BankDetails, Payout, PayoutApproval, PayoutFile
 from marketplace.payments.states import DEPOSIT_TRANSITIONS, DepositState
 from marketplace.payments.wire.models import BankFile, BankStatement, ManualBooking, StatementLine
 
-__all__ = ["BankFile", "BankStatement", "Deposit", "ManualBooking", "StatementLine"]
+__all__ = [
+    "BankDetails",
+    "BankFile",
+    "BankStatement",
+    "Deposit",
+    "ManualBooking",
+    "Payout",
+    "PayoutApproval",
+    "PayoutFile",
+    "StatementLine",
+]
 
 
 class Deposit(models.Model):

@@ -85,6 +85,12 @@ STATES: dict[str, dict[str, Display]] = {
         "cancelled": Display("", "cross", "Cancelled"),
         "expired": Display("", "clock", "Expired"),
     },
+    "payout": {
+        "created": Display("wait", "clock", "Asked for"),
+        "sent": Display("busy moving", "moving", "At the bank"),
+        "paid": Display("good", "check", "Paid"),
+        "failed": Display("bad", "cross", "Failed"),
+    },
     "bank_line": {
         "waiting": Display("wait", "clock", "Waits"),
         "booked": Display("good", "check", "Booked"),

@@ -74,6 +74,7 @@ class StatementLine(models.Model):
     reference = models.CharField(max_length=25, blank=True)  # one with valid check digits, wherever it was written
     deposit = models.ForeignKey("payments.Deposit", null=True, on_delete=models.PROTECT, related_name="lines")
     return_reference = models.CharField(max_length=25, unique=True, null=True)  # noqa: DJ001  # unique where there is one
+    return_file = models.ForeignKey("payments.PayoutFile", null=True, on_delete=models.PROTECT, related_name="lines")
     imported_at = models.DateTimeField()
 
     class Meta:

@@ -10,8 +10,8 @@ from django.db.models import QuerySet, Sum
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotFound
-from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
+from marketplace.ledger.models import Account, AccountKind
+from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.payments.models import Deposit
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.gateway import WireGateway
@@ -62,6 +62,16 @@ class Proposal:
 def own_account(currency: str) -> str:
     """The platform's account for a currency, as statements name it; empty when there is none."""
     return "".join(settings.WIRE_ACCOUNTS.get(currency, settings.WIRE_IBAN).split()).upper()
+
+
+def clearing_of(currency: str) -> Account:
+    """The bank account on the ledger: below zero by what is on it."""
+    return account_for(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=GATEWAY)
+
+
+def suspense_of(currency: str) -> Account:
+    """What is at the bank and nobody's yet."""
+    return account_for(firm=None, kind=AccountKind.SUSPENSE, currency=currency, ref=GATEWAY)
 
 
 def needs_two(currency: str, amount_micros: int) -> bool:

@@ -14,6 +14,8 @@ from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.compliance.selectors import waiting_decisions
+from marketplace.payments.payouts.selectors import open_payouts
+from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
@@ -57,6 +59,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "changes": open_identity_changes()[:ROWS_MAX],
         "held_count": len(waiting_decisions()[:ROWS_MAX]),
         "bank_count": len(waiting_lines()[:ROWS_MAX]) + len(asked_bookings()[:ROWS_MAX]),
+        "payout_count": len([each for each in open_payouts()[:ROWS_MAX] if each.state == PayoutState.CREATED]),
         "bank_differs": any(not each.is_clean for each in differences()),
     }
     return render(request, "storefront/operator/home.html", context)

@@ -16,6 +16,9 @@ from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.models import Deposit
+from marketplace.payments.payouts.selectors import payout_for_update
+from marketplace.payments.payouts.services.outcome import close_failed
+from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
@@ -24,10 +27,12 @@ from marketplace.payments.wire.selectors import (
     GATEWAY,
     any_booking,
     booking_for_update,
+    clearing_of,
     line_for_update,
     needs_two,
+    suspense_of,
 )
-from marketplace.payments.wire.services.settling import clearing_of, confirm_with, into_wallet, suspense_of
+from marketplace.payments.wire.services.settling import confirm_with, into_wallet
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
@@ -189,8 +194,8 @@ def _book_return(booking: ManualBooking, operator: User, now: datetime) -> None:
 
 def _book_cost(booking: ManualBooking, operator: User, now: datetime) -> None:
     line = _locked_line(booking)
-    cost = account_for(firm=None, kind=AccountKind.GATEWAY_COST, currency=line.currency, ref=GATEWAY)
-    _from_suspense(line, booking, Code.GATEWAY_COST, cost, now)
+    cost = account_for(firm=None, kind=AccountKind.GATEWAY_FEE, currency=line.currency, ref=GATEWAY)
+    _from_suspense(line, booking, Code.GATEWAY_FEE, cost, now)
     _settled(line, booking, operator, now)
 
 
@@ -213,6 +218,13 @@ def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> N
     )
 
 
+def _fail_payout(booking: ManualBooking, operator: User, now: datetime) -> None:
+    payout = payout_for_update(booking.subject)
+    if payout.state != PayoutState.SENT:
+        raise Conflict(f"this payout is {payout.state}", code="wrong_state")
+    close_failed(payout, reason="not_made_by_bank", actor=operator.public_id, now=now)
+
+
 CARRY: dict[Action, Carry] = {
     Action.DEPOSIT: _book_deposit,
     Action.FIRM: _book_firm,
@@ -220,6 +232,7 @@ CARRY: dict[Action, Carry] = {
     Action.COST: _book_cost,
     Action.OWN: _book_own,
     Action.DIFFERENCE: _book_difference,
+    Action.PAYOUT_FAILED: _fail_payout,
 }
 
 

@@ -11,35 +11,79 @@ from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.models import Deposit
+from marketplace.payments.payouts.selectors import payout_by_reference
+from marketplace.payments.payouts.services.outcome import mark_paid, mark_returned
+from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.matching import Announced, credit_match
 from marketplace.payments.wire.models import StatementLine
-from marketplace.payments.wire.selectors import GATEWAY
+from marketplace.payments.wire.selectors import GATEWAY, clearing_of, suspense_of
 from marketplace.payments.wire.states import LineState, Match
 
 
 def settle_new(lines: Sequence[StatementLine], now: datetime) -> None:
     """Put each new line on the ledger: on suspense, and at once where it belongs when that is certain."""
     for line in lines:
-        if line.amount_micros > 0:
+        if _settle_ours(line, clearing_of(line.currency), now):
+            continue
+        if line.amount_micros > 0 and line.match == Match.UNKNOWN:
             _settle_credit(line, now)
         else:
             _to_suspense(line, now)
-            line.save(update_fields=["match"])
 
 
 def settle_again(now: datetime) -> None:
-    """Try what waits once more: the files of a bank may come in any order."""
+    """Try what waits of our own payments once more: the files of a bank may come in any order."""
+    moved = True
+    while moved:
+        waiting = StatementLine.objects.filter(
+            state=LineState.WAITING, match__in=[Match.PAYOUT, Match.PAYOUT_RETURN, Match.RETURN]
+        )
+        moved = any([_settle_ours(line, suspense_of(line.currency), now) for line in waiting.order_by("pk")])
 
 
-def clearing_of(currency: str) -> Account:
-    """The bank account on the ledger: below zero by what is on it."""
-    return account_for(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=GATEWAY)
+def _settle_ours(line: StatementLine, source: Account, now: datetime) -> bool:
+    """Whether the line is one of our own payments leaving or coming back, and was booked as that.
+
+    `source` is where the line's money stands: the bank account for a new line, else suspense.
+    """
+    if payout := payout_by_reference(line.reference):
+        line.match = Match.PAYOUT if line.amount_micros < 0 else Match.PAYOUT_RETURN
+        line.save(update_fields=["match"])
+        if line.currency != payout.currency or abs(line.amount_micros) != payout.amount_micros:
+            return False
+        if line.amount_micros < 0 and payout.state == PayoutState.SENT:
+            mark_paid(payout, outside=source, line_id=line.public_id, now=now)
+        elif line.amount_micros > 0 and payout.state == PayoutState.PAID:
+            mark_returned(payout, outside=source, line_id=line.public_id, now=now)
+        else:
+            return False
+        _booked(line, now)
+        return True
+    return _settle_return(line, source, now)
 
 
-def suspense_of(currency: str) -> Account:
-    """What is at the bank and nobody's yet."""
-    return account_for(firm=None, kind=AccountKind.SUSPENSE, currency=currency, ref=GATEWAY)
+def _settle_return(line: StatementLine, source: Account, now: datetime) -> bool:
+    """Money of a stranger's that we sent back has left."""
+    if line.amount_micros > 0 or not line.reference:
+        return False
+    found = StatementLine.objects.select_for_update(of=("self",)).filter(return_reference=line.reference)
+    returned = found.filter(currency=line.currency).first()
+    if returned is None:
+        return False
+    line.match = Match.RETURN
+    line.save(update_fields=["match"])
+    if returned.state != LineState.RETURNING or returned.amount_micros != -line.amount_micros:
+        return False
+    if source.kind == AccountKind.CLEARING:
+        legs = [
+            Leg(suspense_of(line.currency), line.amount_micros),
+            Leg(source, -line.amount_micros),
+        ]
+        post(ref=f"bank:{line.public_id}", code=Code.BANK_MONEY, legs=legs, now=now, subject=returned.public_id)
+    transition(returned, LineState.RETURNED, now=now, reason="on_statement", data={"line": line.public_id})
+    _booked(line, now)
+    return True
 
 
 def confirm_with(deposit: Deposit, line: StatementLine, source: Account, *, actor: str, now: datetime) -> None:

@@ -72,7 +72,7 @@ def test_a_deposit_that_was_confirmed_by_hand_is_not_paid_twice(alice, announce,
 def test_what_the_bank_takes_and_what_is_the_platforms_own(operator):
     decide(operator, waiting(-3, "fee"), "cost")
     decide(operator, waiting(500, "capital"), "own", key="k2")
-    assert (platform(AccountKind.GATEWAY_COST), platform(AccountKind.SUSPENSE)) == (-3 * EURO, 0)
+    assert (platform(AccountKind.GATEWAY_FEE), platform(AccountKind.SUSPENSE)) == (-3 * EURO, 0)
     assert balance_micros(firm=None, kind=AccountKind.OWN, currency="EUR") == 500 * EURO
 
 
