@@ -18,6 +18,7 @@ from marketplace.payments.payouts.selectors import open_payouts
 from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
+from marketplace.payments.states import DepositState
 from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
@@ -72,6 +73,8 @@ def deposit_confirm(request: HttpRequest, deposit_id: str) -> HttpResponse:
 
     def act(operator: User) -> str:
         deposit = confirm_deposit(operator=operator, deposit_id=deposit_id, now=clock.now())
+        if deposit.state != DepositState.CONFIRMED:
+            return f"{deposit.reference}: another operator must confirm this much too."
         return f"{deposit.reference} is confirmed: the money is in the firm's wallet."
 
     return done(request, act)

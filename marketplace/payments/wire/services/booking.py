@@ -32,6 +32,7 @@ from marketplace.payments.wire.selectors import (
     needs_two,
     suspense_of,
 )
+from marketplace.payments.wire.services.confirming import confirm_by_hand
 from marketplace.payments.wire.services.settling import confirm_with, into_wallet
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
@@ -109,6 +110,27 @@ def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
     if not needs_two(booking.currency, booking.amount_micros):
         _carry_out(booking, operator, now)
     return booking
+
+
+def ask_to_confirm(deposit: Deposit, operator: User, now: datetime) -> None:
+    """One operator's word that a deposit is there; above the limit it takes two. The caller holds its lock."""
+    if not needs_two(deposit.currency, deposit.amount_micros):
+        confirm_by_hand(deposit, operator, now)
+        return
+    found = ManualBooking.objects.select_for_update(of=("self",)).filter(state=BookingState.ASKED, deposit=deposit)
+    asked = found.filter(action=Action.CONFIRM).first()
+    if asked is None:
+        booking = ManualBooking(
+            action=Action.CONFIRM,
+            currency=deposit.currency,
+            amount_micros=deposit.amount_micros,
+            deposit=deposit,
+            subject=deposit.reference,
+        )
+        ask(booking, operator, now)
+    elif asked.asked_by_id != operator.pk:
+        _carry_out(asked, operator, now)
+        deposit.refresh_from_db()
 
 
 @transaction.atomic
@@ -225,6 +247,14 @@ def _fail_payout(booking: ManualBooking, operator: User, now: datetime) -> None:
     close_failed(payout, reason="not_made_by_bank", actor=operator.public_id, now=now)
 
 
+def _confirm(booking: ManualBooking, operator: User, now: datetime) -> None:
+    assert booking.deposit
+    deposit = deposit_for_update(booking.deposit.public_id)
+    if deposit.state == DepositState.CONFIRMED:
+        raise Conflict("this deposit is confirmed already", code="wrong_state")
+    confirm_by_hand(deposit, operator, now)
+
+
 CARRY: dict[Action, Carry] = {
     Action.DEPOSIT: _book_deposit,
     Action.FIRM: _book_firm,
@@ -232,6 +262,7 @@ CARRY: dict[Action, Carry] = {
     Action.COST: _book_cost,
     Action.OWN: _book_own,
     Action.DIFFERENCE: _book_difference,
+    Action.CONFIRM: _confirm,
     Action.PAYOUT_FAILED: _fail_payout,
 }
 

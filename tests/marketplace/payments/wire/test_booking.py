@@ -170,3 +170,28 @@ def test_proposals_name_whose_it_may_be_and_why(alice, announce, operator):
     later = waiting(3, "x", reference="3", name="", account="DE02")
     assert [each.why for each in proposals(later)] == ["it paid from this account before"]
     assert proposals(waiting(-3, "fee", reference="4")) == []
+
+
+def test_a_large_deposit_is_confirmed_by_hand_by_two(alice, announce, operator, other_operator):
+    deposit = announce(1001)
+    for _ in range(2):
+        assert confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON).state == "created"
+    assert in_wallet(alice) == 0
+    confirmed = confirm_deposit(operator=other_operator, deposit_id=deposit.public_id, now=NOON)
+    assert (confirmed.state, confirmed.confirmed_by) == ("confirmed", other_operator)
+    assert in_wallet(alice) == 1001 * EURO
+    booking = ManualBooking.objects.get()
+    assert (booking.state, booking.asked_by, booking.decided_by) == ("done", operator, other_operator)
+
+
+def test_agreeing_to_a_deposit_that_a_statement_has_confirmed_meanwhile_changes_nothing(
+    alice, announce, operator, other_operator
+):
+    deposit = announce(1001)
+    confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=NOON)
+    bring(camt([Paid(1001 * EURO, deposit.reference)]))
+    booking = ManualBooking.objects.get()
+    with pytest.raises(Conflict, match="confirmed already"):
+        agree(operator=other_operator, booking_id=booking.public_id, now=NOON)
+    refuse(operator=operator, booking_id=booking.public_id, now=NOON)
+    assert in_wallet(alice) == 1001 * EURO
