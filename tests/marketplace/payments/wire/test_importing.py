@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
 from datetime import date, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import DatabaseError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -226,3 +227,40 @@ def test_the_account_of_a_currency_is_that_of_its_setting(settings):
     bring(camt([Paid(EURO)], account="US123456", currency="USD"))
     with pytest.raises(Invalid, match="not the one"):
         bring(camt([Paid(EURO)], account=OURS, currency="USD"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_overlapping_files_at_once_book_each_line_once():
+    alice = make_firm()
+    deposits = [
+        start_deposit(firm=alice, currency="EUR", amount_micros=10 * EURO, idempotency_key=f"k{each}", now=NOON)[0]
+        for each in range(6)
+    ]
+    paid = [Paid(10 * EURO, deposit.reference) for deposit in deposits] + [Paid(3 * EURO, "unknown")] * 3
+    files = [camt(paid[:number], number=str(number)) for number in range(2, len(paid) + 1)]
+    errors = []
+
+    def run(data):
+        try:
+            bring(data)
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(data,)) for data in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert StatementLine.objects.count() == len(paid)
+    assert (in_wallet(alice), platform(AccountKind.SUSPENSE)) == (60 * EURO, 9 * EURO)
+
+
+@pytest.mark.parametrize("table", ["payments_bankfile", "payments_bankstatement"])
+def test_what_the_bank_said_stays_as_it_was(table):
+    bring(camt([Paid(EURO)]))
+    for statement in (f"UPDATE {table} SET public_id = 'x'", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
