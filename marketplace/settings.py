@@ -311,7 +311,7 @@ DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 PAYOUT_MINIMUMS = {
     code: int(coins) * 1_000_000 for code, coins in env_per_currency("PAYOUT_MINIMUMS", "USD=20,EUR=20,CNY=150").items()
 }
-PAYOUT_CLEARS_AFTER_DAYS = env_int("PAYOUT_CLEARS_AFTER_DAYS", 7)  # buyers may object as long
+EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # buyers may object as long: younger earnings do not leave
 PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the first earnings
 PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
 PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)

@@ -117,6 +117,7 @@ urlpatterns = [
     path("operator/bank/statements/", operator_bank.statement_import, name="statement-import"),
     path("operator/bank/difference/", operator_bank.difference_book, name="difference-book"),
     path("operator/bank/lines/<str:line_id>/", operator_bank.line_page, name="bank-line"),
+    path("operator/bank/lines/<str:line_id>/keep/", operator_bank.line_keep, name="bank-line-keep"),
     path("operator/bank/bookings/<str:booking_id>/", operator_bank.booking_decide, name="booking-decide"),
     path("operator/", operator.operator_home, name="operator"),
     path("operator/deposits/<str:deposit_id>/confirm/", operator.deposit_confirm, name="deposit-confirm"),

@@ -57,7 +57,7 @@ def terms(firm: Firm, currency: str, now: datetime) -> Terms:
     if account is None:
         return Terms(currency, Free(0, 0, 0), minimum)
     share = settings.PAYOUT_RESERVE_BASIS_POINTS if _is_new(account, now) else 0
-    cleared = now - timedelta(days=settings.PAYOUT_CLEARS_AFTER_DAYS)
+    cleared = now - timedelta(days=settings.EARNINGS_CLEAR_DAYS)
     since = min(cleared, now - timedelta(days=settings.PAYOUT_RESERVE_DAYS)) if share else cleared
     given: dict[str, Any] = {
         "account": account.pk,

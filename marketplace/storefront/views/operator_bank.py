@@ -27,7 +27,7 @@ from marketplace.payments.wire.selectors import (
     proposals,
     waiting_lines,
 )
-from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, refuse
+from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
 from marketplace.payments.wire.services.importing import FILE_BYTES_MAX, import_statement
 from marketplace.payments.wire.states import Action, BookingState, LineState
 from marketplace.storefront.forms.base import PageForm
@@ -116,11 +116,24 @@ def line_page(request: HttpRequest, line_id: str) -> HttpResponse:
         "key": request.POST.get("key") or random_text(24),
         "proposals": proposals(line),
         "is_waiting": line.state == LineState.WAITING,
+        "can_keep": line.state == LineState.RETURNING and line.return_file_id is None,
         "asked": line.bookings.filter(state=BookingState.ASKED).select_related("asked_by").first(),
         "needs_two": needs_two(line.currency, line.amount_micros),
     }
     status = FORM_REFUSED if form.errors else 200
     return render(request, "storefront/operator/bank_line.html", context, status=status)
+
+
+@require_POST
+@operator_page
+def line_keep(request: HttpRequest, line_id: str) -> HttpResponse:
+    """Do not send it back after all."""
+
+    def act(operator: User) -> str:
+        keep_line(operator=operator, line_id=line_id, now=clock.now())
+        return "It waits again."
+
+    return done(request, act, to=PAGE)
 
 
 @require_POST

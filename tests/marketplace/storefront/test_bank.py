@@ -102,3 +102,12 @@ def test_the_banks_pages_exist_for_operators_alone(client, scene, operator):
     for name in ("bank-line", "booking-decide"):
         client.force_login(scene.operator)
         assert client.post(url(name, "none")).status_code in {302, 404}
+
+
+def test_money_that_goes_back_can_be_kept(operator):
+    upload(operator, usd(Paid(40 * EURO, "unnamed")))
+    line = StatementLine.objects.get().public_id
+    operator.post(url("bank-line", line), {"key": "a", "action": "return"})
+    assert "Keep it after all" in operator.get(url("bank-line", line)).content.decode()
+    operator.post(url("bank-line-keep", line))
+    assert StatementLine.objects.get().state == "waiting"

@@ -153,6 +153,19 @@ def refuse(*, operator: User, booking_id: str, now: datetime) -> ManualBooking:
     return booking
 
 
+@transaction.atomic
+def keep_line(*, operator: User, line_id: str, now: datetime) -> StatementLine:
+    """Do not send it back after all; it waits again. Raises Conflict when it does not go back or a file has it."""
+    _require_operator(operator)
+    line = line_for_update(line_id)
+    if line.state != LineState.RETURNING or line.return_file_id is not None:
+        raise Conflict("only what goes back and is in no file yet can be kept", code="wrong_state")
+    transition(
+        line, LineState.WAITING, now=now, actor=operator.public_id, reason="kept_after_all", return_reference=None
+    )  # fmt: skip
+    return line
+
+
 def _carry_out(booking: ManualBooking, operator: User, now: datetime) -> None:
     _close(booking, BookingState.DONE, operator, now)
     CARRY[Action(booking.action)](booking, operator, now)

@@ -8,10 +8,11 @@ from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, U
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
+from marketplace.payments.payouts.services.sending import order_payouts
 from marketplace.payments.services import cancel_deposit, confirm_deposit
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import differences, proposals
-from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, refuse
+from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
 from tests.factories import NOON, make_firm, make_person
 from tests.marketplace.payments.wire.statements import EURO, Paid, camt
 from tests.marketplace.payments.wire.test_importing import bring, in_wallet, platform
@@ -195,3 +196,19 @@ def test_agreeing_to_a_deposit_that_a_statement_has_confirmed_meanwhile_changes_
         agree(operator=other_operator, booking_id=booking.public_id, now=NOON)
     refuse(operator=operator, booking_id=booking.public_id, now=NOON)
     assert in_wallet(alice) == 1001 * EURO
+
+
+def test_what_goes_back_is_kept_after_all_while_no_file_has_it(operator, alice):
+    line = waiting(50)
+    decide(operator, line, "return")
+    with pytest.raises(NotAllowed):
+        keep_line(operator=make_person(alice), line_id=line.public_id, now=NOON)
+    kept = keep_line(operator=operator, line_id=line.public_id, now=NOON)
+    assert (kept.state, kept.return_reference) == ("waiting", None)
+    with pytest.raises(Conflict):
+        keep_line(operator=operator, line_id=line.public_id, now=NOON)
+    decide(operator, line, "return", key="k2")
+    order_payouts(operator=operator, currency="EUR", key="f", now=NOON)
+    with pytest.raises(Conflict):
+        keep_line(operator=operator, line_id=line.public_id, now=NOON)
+    assert platform(AccountKind.SUSPENSE) == 50 * EURO

@@ -151,3 +151,19 @@ def test_what_a_credit_is_against_a_table(came, announced, state, shown, same):
     }[state]
     assert credit_match(came, "EUR" if same else "USD", deposit) == (expected if same else "unknown")
     assert credit_match(came, "EUR", None) == "unknown"
+
+
+@given(data=st.data(), table=st.booleans())
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, table):
+    good = bytearray((HEAD + ROW).encode() if table else GOOD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(good) - 1))
+        good[place : place + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=6))
+    try:
+        for statement in read_csv(bytes(good), HOW) if table else read_camt(bytes(good)):
+            identities(statement)
+            assert statement.opening_micros + sum(each.amount_micros for each in statement.lines) == (
+                statement.closing_micros
+            )
+    except BadStatement as error:
+        assert str(error)
