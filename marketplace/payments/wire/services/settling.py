@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for
-from marketplace.ledger.services import Leg, post
+from marketplace.ledger.services import Leg, Posting, post, post_many
 from marketplace.payments.models import Deposit
 from marketplace.payments.payouts.selectors import payout_by_reference
 from marketplace.payments.payouts.services.outcome import mark_paid, mark_returned
@@ -23,13 +22,10 @@ from marketplace.payments.wire.states import LineState, Match
 
 def settle_new(lines: Sequence[StatementLine], now: datetime) -> None:
     """Put each new line on the ledger: on suspense, and at once where it belongs when that is certain."""
-    for line in lines:
-        if _settle_ours(line, clearing_of(line.currency), now):
-            continue
-        if line.amount_micros > 0 and line.match == Match.UNKNOWN:
-            _settle_credit(line, now)
-        else:
-            _to_suspense(line, now)
+    waiting = [line for line in lines if not _settle_ours(line, clearing_of, now) and not _settle_deposit(line, now)]
+    known = [line for line in waiting if line.match != Match.UNKNOWN]
+    StatementLine.objects.bulk_update(known, ["match", "deposit"], batch_size=500)
+    _to_suspense(waiting, now)
 
 
 def settle_again(now: datetime) -> None:
@@ -39,14 +35,17 @@ def settle_again(now: datetime) -> None:
         waiting = StatementLine.objects.filter(
             state=LineState.WAITING, match__in=[Match.PAYOUT, Match.PAYOUT_RETURN, Match.RETURN]
         )
-        moved = any([_settle_ours(line, suspense_of(line.currency), now) for line in waiting.order_by("pk")])
+        moved = any([_settle_ours(line, suspense_of, now) for line in waiting.order_by("pk")])
 
 
-def _settle_ours(line: StatementLine, source: Account, now: datetime) -> bool:
+def _settle_ours(line: StatementLine, source_of: Callable[[str], Account], now: datetime) -> bool:
     """Whether the line is one of our own payments leaving or coming back, and was booked as that.
 
-    `source` is where the line's money stands: the bank account for a new line, else suspense.
+    `source_of` a currency is where the line's money stands: the bank account for a new line, else suspense.
     """
+    if not line.reference:
+        return False
+    source = source_of(line.currency)
     if payout := payout_by_reference(line.reference):
         line.match = Match.PAYOUT if line.amount_micros < 0 else Match.PAYOUT_RETURN
         line.save(update_fields=["match"])
@@ -65,7 +64,7 @@ def _settle_ours(line: StatementLine, source: Account, now: datetime) -> bool:
 
 def _settle_return(line: StatementLine, source: Account, now: datetime) -> bool:
     """Money of a stranger's that we sent back has left."""
-    if line.amount_micros > 0 or not line.reference:
+    if line.amount_micros > 0:
         return False
     found = StatementLine.objects.select_for_update(of=("self",)).filter(return_reference=line.reference)
     returned = found.filter(currency=line.currency).first()
@@ -115,18 +114,20 @@ def into_wallet(deposit: Deposit, line: StatementLine, source: Account, ref: str
     )
 
 
-def _settle_credit(line: StatementLine, now: datetime) -> None:
+def _settle_deposit(line: StatementLine, now: datetime) -> bool:
+    """Whether the line is exactly what a deposit waits for, or was confirmed before, and needs nobody any more."""
+    if line.amount_micros < 0 or line.match != Match.UNKNOWN:
+        return False
     deposit = _announced(line)
     line.match = credit_match(line.amount_micros, line.currency, _as_announced(deposit))
     line.deposit = deposit if line.match != Match.UNKNOWN else None
+    if deposit is None or line.match not in {Match.EXACT, Match.BY_HAND}:
+        return False
     line.save(update_fields=["match", "deposit"])
-    if deposit is not None and line.match == Match.EXACT:
+    if line.match == Match.EXACT:
         confirm_with(deposit, line, clearing_of(line.currency), actor="system", now=now)
-        _booked(line, now)
-    elif line.match == Match.BY_HAND:
-        _booked(line, now)
-    else:
-        _to_suspense(line, now)
+    _booked(line, now)
+    return True
 
 
 def _announced(line: StatementLine) -> Deposit | None:
@@ -147,23 +148,21 @@ def _booked(line: StatementLine, now: datetime) -> None:
     transition(line, LineState.BOOKED, now=now, reason=str(line.match))
 
 
-def _to_suspense(line: StatementLine, now: datetime) -> None:
-    post(
-        ref=f"bank:{line.public_id}",
-        code=Code.BANK_MONEY,
-        legs=[
-            Leg(clearing_of(line.currency), -line.amount_micros),
-            Leg(suspense_of(line.currency), line.amount_micros),
+def _to_suspense(lines: Sequence[StatementLine], now: datetime) -> None:
+    accounts = {each: (clearing_of(each), suspense_of(each)) for each in {line.currency for line in lines}}
+    post_many(
+        [
+            Posting(
+                ref=f"bank:{line.public_id}",
+                code=Code.BANK_MONEY,
+                legs=(
+                    Leg(accounts[line.currency][0], -line.amount_micros),
+                    Leg(accounts[line.currency][1], line.amount_micros),
+                ),
+                subject=line.public_id,
+                data={"booked_on": line.booked_on.isoformat()},
+            )
+            for line in lines
         ],
-        now=now,
-        subject=line.public_id,
-        data={"booked_on": line.booked_on.isoformat()},
-    )
-    record_event(
-        firm_id=None,
-        type="bank_line.waiting",
-        subject=line.public_id,
-        reason=str(line.match),
-        data={"amount_micros": line.amount_micros, "currency": line.currency},
         now=now,
     )
