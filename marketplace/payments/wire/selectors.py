@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from django.conf import settings
 from django.db.models import QuerySet, Sum
@@ -11,7 +12,8 @@ from django.db.models import QuerySet, Sum
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotFound
 from marketplace.ledger.models import Account, AccountKind
-from marketplace.ledger.selectors import account_for, balance_micros
+from marketplace.ledger.selectors import account_for
+from marketplace.ledger.snapshots import balances_at
 from marketplace.payments.models import Deposit
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.gateway import WireGateway
@@ -21,6 +23,7 @@ from marketplace.payments.wire.states import BookingState, LineState
 GATEWAY = WireGateway.name
 UNSETTLED = (LineState.WAITING, LineState.RETURNING)
 PROPOSED_MAX = 5
+FOREVER = datetime(9990, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,9 @@ def _difference(currency: str) -> Difference:
         currency=currency,
         statement=statement,
         bank_micros=statement.closing_micros,
-        ledger_micros=-balance_micros(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=GATEWAY),
+        ledger_micros=-_held(clearing_of(currency)),
         by_hand_micros=_total(confirmed_by_hand(currency)),
-        suspense_micros=balance_micros(firm=None, kind=AccountKind.SUSPENSE, currency=currency, ref=GATEWAY),
+        suspense_micros=_held(suspense_of(currency)),
         unsettled_micros=_total(unsettled),
     )
 
@@ -182,6 +185,11 @@ def _proposed(line: StatementLine) -> Iterable[Proposal]:
     if line.name:
         for firm in Firm.objects.filter(name__iexact=line.name)[:PROPOSED_MAX]:
             yield Proposal(firm, "the sender has its name")
+
+
+def _held(account: Account) -> int:
+    """What it holds, counted on from its newest snapshot: operators' pages ask for it each time."""
+    return balances_at(FOREVER, [account.pk]).get(account.pk, 0)
 
 
 def _total(rows: QuerySet[Deposit] | QuerySet[StatementLine]) -> int:

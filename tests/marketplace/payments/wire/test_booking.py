@@ -13,7 +13,7 @@ from marketplace.payments.services import cancel_deposit, confirm_deposit
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import differences, proposals
 from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
-from tests.factories import NOON, make_firm, make_person
+from tests.factories import NOON, api_of, make_firm, make_person
 from tests.marketplace.payments.wire.statements import EURO, Paid, camt
 from tests.marketplace.payments.wire.test_importing import bring, in_wallet, platform
 
@@ -38,6 +38,8 @@ def test_what_came_is_booked_for_its_deposit(alice, announce, operator, euros, r
     assert decide(operator, line, "deposit").state == "done"
     deposit.refresh_from_db()
     assert (deposit.state, deposit.received_micros) == ("confirmed", euros * EURO)
+    shown = api_of(alice).get(f"/api/v1/deposits/{deposit.public_id}/").json()
+    assert shown["received"] == {"amount": f"{euros}.000000", "currency": "EUR"}
     assert (in_wallet(alice), platform(AccountKind.SUSPENSE)) == (euros * EURO, 0)
     told = Event.objects.get(firm_id=alice.pk, type="deposit.confirmed")
     assert (told.reason, told.actor) == (reason, operator.public_id)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.payments.reference import new_reference
+from marketplace.payments.reference import new_reference, reference_for
 from marketplace.payments.wire.camt import read_camt
 from marketplace.payments.wire.csvfile import csv_map, read_csv
 from marketplace.payments.wire.lines import BadStatement, identities
@@ -167,3 +167,10 @@ def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, table):
             )
     except BadStatement as error:
         assert str(error)
+
+
+@given(wrong=st.integers(0, 99))
+def test_a_reference_whose_check_digits_do_not_fit_is_none(wrong):
+    good = reference_for("0123456789ABCD")
+    written = f"RF{wrong:02}{good[4:]}"
+    assert list(references_in(written)) == ([good] if written == good else [])
