@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
-from marketplace.accounts.models import Firm
-from marketplace.common.errors import NotFound
+from marketplace.accounts.models import Firm, Membership, User
+from marketplace.common.errors import NotAllowed, NotFound
 from marketplace.ledger.models import Account, AccountKind
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.snapshots import balances_at
@@ -80,6 +80,12 @@ def suspense_of(currency: str) -> Account:
 def needs_two(currency: str, amount_micros: int) -> bool:
     """Whether this much needs a second operator."""
     return abs(amount_micros) > settings.TWO_PERSON_LIMITS.get(currency, 0)
+
+
+def check_not_own(operator: User, firm: Firm | None) -> None:
+    """NotAllowed when an operator would move money of a firm that they work for."""
+    if firm is not None and Membership.objects.filter(firm=firm, user=operator).exists():
+        raise NotAllowed("an operator decides nothing about a firm of their own", code="own_firm")
 
 
 def differences() -> list[Difference]:

@@ -23,7 +23,7 @@ from marketplace.payments.payouts.selectors import (
 )
 from marketplace.payments.payouts.services.outcome import close_failed
 from marketplace.payments.payouts.states import PayoutState
-from marketplace.payments.wire.selectors import any_booking, own_account
+from marketplace.payments.wire.selectors import any_booking, check_not_own, own_account
 from marketplace.payments.wire.services.booking import OPERATORS, ask
 from marketplace.payments.wire.states import Action
 
@@ -35,6 +35,7 @@ def approve_payout(*, operator: User, payout_id: str, now: datetime) -> Payout:
     payout = payout_for_update(payout_id)
     if payout.state != PayoutState.CREATED:
         raise Conflict(f"this payout is {payout.state}", code="wrong_state")
+    check_not_own(operator, payout.firm)
     if not approvals_missing(payout):
         return payout
     _, is_new = PayoutApproval.objects.get_or_create(payout=payout, operator=operator, defaults={"at": now})

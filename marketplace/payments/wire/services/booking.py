@@ -27,6 +27,7 @@ from marketplace.payments.wire.selectors import (
     GATEWAY,
     any_booking,
     booking_for_update,
+    check_not_own,
     clearing_of,
     line_for_update,
     needs_two,
@@ -96,6 +97,7 @@ def book_difference(
 
 def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
     """Store a booking, and carry it out when it needs nobody else. Call it in a transaction."""
+    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
     booking.asked_by, booking.asked_at = operator, now
     booking.save(force_insert=True)
     record_event(
@@ -114,6 +116,7 @@ def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
 
 def ask_to_confirm(deposit: Deposit, operator: User, now: datetime) -> None:
     """One operator's word that a deposit is there; above the limit it takes two. The caller holds its lock."""
+    check_not_own(operator, deposit.firm)
     if not needs_two(deposit.currency, deposit.amount_micros):
         confirm_by_hand(deposit, operator, now)
         return
@@ -167,6 +170,7 @@ def keep_line(*, operator: User, line_id: str, now: datetime) -> StatementLine:
 
 
 def _carry_out(booking: ManualBooking, operator: User, now: datetime) -> None:
+    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
     _close(booking, BookingState.DONE, operator, now)
     CARRY[Action(booking.action)](booking, operator, now)
 

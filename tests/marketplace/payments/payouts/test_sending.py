@@ -256,3 +256,11 @@ def test_what_is_no_euro_is_no_sepa_payment():
 def test_names_can_not_break_the_file():
     xml = order(Transfer("RF1", 10_000, Party("</Nm><Evil>&", THEIRS), "\x01 <x>"))
     assert texts(xml, ".//p:Cdtr/p:Nm") == ["./Nm..Evil.+"]
+
+
+@pytest.mark.django_db
+def test_an_operator_approves_no_payout_of_a_firm_of_their_own(alice, payout):
+    insider = make_person(alice, "viewer", is_operator=True)
+    with pytest.raises(NotAllowed) as refused:
+        approve_payout(operator=insider, payout_id=payout.public_id, now=NOON)
+    assert refused.value.code == "own_firm"

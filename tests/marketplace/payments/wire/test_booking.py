@@ -214,3 +214,21 @@ def test_what_goes_back_is_kept_after_all_while_no_file_has_it(operator, alice):
     with pytest.raises(Conflict):
         keep_line(operator=operator, line_id=line.public_id, now=NOON)
     assert platform(AccountKind.SUSPENSE) == 50 * EURO
+
+
+def test_an_operator_decides_nothing_about_a_firm_of_their_own(alice, announce, operator):
+    insider = make_person(alice, "viewer", is_operator=True)
+    small, large = announce(100), announce(5000)
+    line, partial = waiting(60, small.reference), waiting(4000, large.reference, reference="2")
+    booking = decide(operator, partial, "deposit")
+    calls = [
+        lambda: decide(insider, line, "deposit", key="i"),
+        lambda: decide(insider, line, "firm", key="j", firm_id=alice.public_id),
+        lambda: agree(operator=insider, booking_id=booking.public_id, now=NOON),
+        lambda: confirm_deposit(operator=insider, deposit_id=small.public_id, now=NOON),
+    ]
+    for call in calls:
+        with pytest.raises(NotAllowed) as refused:
+            call()
+        assert refused.value.code == "own_firm"
+    assert in_wallet(alice) == 0
