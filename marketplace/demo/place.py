@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 # The demo's market is impatient: cards count as idle soon, and an hour may be a minute.
 MARKET = {
     "FALLOW_DEMO": "1",
+    "TWO_PERSON_LIMITS": "USD=10000000,EUR=10000000,CNY=10000000",  # the demo has one operator
+    "WIRE_ACCOUNT_HOLDER": "Fallow demo",
+    "WIRE_IBAN": "DE89370400440532013000",  # the example of the registry of IBANs
     "IDLE_AFTER_SECONDS": "20",
     "LEASE_SECONDS_MIN": "60",
     "TURNAROUND_SECONDS": "10",
