@@ -79,6 +79,7 @@ def pages_of(scene):
     partial = StatementLine.objects.get(entry_reference="A1").public_id
     unknown = StatementLine.objects.get(text="no reference at all").public_id
     asked = StatementLine.objects.get(text="capital").public_id
+    back = StatementLine.objects.get(name="Stranger Ltd").public_id
     return {
         "operator": {
             "operator": "/operator/",
@@ -86,6 +87,7 @@ def pages_of(scene):
             "bank-line-partial": f"/operator/bank/lines/{partial}/",
             "bank-line-unknown": f"/operator/bank/lines/{unknown}/",
             "bank-line-asked": f"/operator/bank/lines/{asked}/",
+            "bank-line-back": f"/operator/bank/lines/{back}/",
             "operator-payouts": "/operator/payouts/",
         },
         "alice": {"payouts": "/sell/payouts/", "bank-account": "/sell/bank-account/", "wallet-paying": "/wallet/"},
