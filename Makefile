@@ -6,7 +6,7 @@ ASSETS := marketplace/storefront/assets
 BUILT := marketplace/storefront/static/build
 # Enough for the tools that load the settings without a database.
 ZEROES := $(shell printf '00%.0s' $$(seq 32))
-SETTINGS := DATABASE_URL=postgresql://nobody@127.0.0.1/none REDIS_URL=redis://127.0.0.1/0 SECRET_KEY=checks COMMAND_KEY=$(ZEROES) PASSPORT_KEY=$(ZEROES) PLATFORM_COUNTRY=DE
+SETTINGS := DATABASE_URL=postgresql://nobody@127.0.0.1/none REDIS_URL=redis://127.0.0.1/0 SECRET_KEY=checks COMMAND_KEY=$(ZEROES) PASSPORT_KEY=$(ZEROES) BANK_DETAILS_KEY=$(ZEROES) PLATFORM_COUNTRY=DE
 EMBEDDED := $(BIN)/python -m marketplace.demo.embedded
 
 .PHONY: demo test trials lint openapi clean machine

@@ -12,7 +12,7 @@ COPY . .
 # Node comes from a wheel into an environment of its own that stays behind in this stage.
 RUN sh marketplace/storefront/assets/build.sh /opt/node/bin \
  && rm -rf marketplace/storefront/assets/node_modules \
- && DATABASE_URL=postgresql://none@127.0.0.1/none SECRET_KEY=build COMMAND_KEY=build PASSPORT_KEY=build \
+ && DATABASE_URL=postgresql://none@127.0.0.1/none SECRET_KEY=build COMMAND_KEY=build PASSPORT_KEY=build BANK_DETAILS_KEY=build \
     /opt/venv/bin/python manage.py collectstatic --no-input --verbosity 0 \
  && /opt/venv/bin/python -m compileall -q .
 

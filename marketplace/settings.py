@@ -40,6 +40,14 @@ def env_bool(name: str, default: bool) -> bool:
     return text in {"1", "true"}
 
 
+def env_per_currency(name: str, default: str) -> dict[str, str]:
+    """`USD=…,EUR=…` as currency → value."""
+    pairs = [pair.partition("=") for pair in env(name, default).split(",") if pair]
+    if any(len(currency.strip()) != 3 or not value.strip() for currency, _, value in pairs):
+        raise ImproperlyConfigured(f"{name} must look like USD=…,EUR=…")
+    return {currency.strip(): value.strip() for currency, _, value in pairs}
+
+
 def env_secret(name: str) -> str:
     """A secret of 64 hex digits; where it is not set, one is made at the first start and kept under .local/."""
     if name in os.environ:
@@ -293,6 +301,15 @@ CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
 WIRE_ACCOUNT_HOLDER = env("WIRE_ACCOUNT_HOLDER", "")
 WIRE_IBAN = env("WIRE_IBAN", "")
 WIRE_BIC = env("WIRE_BIC", "")
+WIRE_ACCOUNTS = env_per_currency("WIRE_ACCOUNTS", "")  # `EUR=DE…,USD=US…`: where it is another than WIRE_IBAN
+WIRE_CSV_COLUMNS = env("WIRE_CSV_COLUMNS", "")  # `account=IBAN;date=Booked on`: how the bank names its columns
+WIRE_CSV_DECIMAL = env("WIRE_CSV_DECIMAL", ".")
+WIRE_CSV_DATE = env("WIRE_CSV_DATE", "%Y-%m-%d")
+# Whole coins of each currency; what an operator books or pays out above it needs a second one. Without a line: always.
+TWO_PERSON_LIMITS = {
+    code: int(coins) * 1_000_000
+    for code, coins in env_per_currency("TWO_PERSON_LIMITS", "USD=10000,EUR=10000,CNY=70000").items()
+}
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # Stripe; without a key there is none. STRIPE_API_URL is for the simulator, which takes no live key.
@@ -304,7 +321,6 @@ STRIPE_WEBHOOK_SECRETS = [
     each for each in env("STRIPE_WEBHOOK_SECRETS", "").split(",") if each
 ]  # several while rotating
 STRIPE_WEBHOOK_TOLERANCE_SECONDS = env_int("STRIPE_WEBHOOK_TOLERANCE_SECONDS", 300)
-EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # younger earnings are not sent to a seller's account yet
 TRANSFER_MICROS_MIN = env_int("TRANSFER_MICROS_MIN", 10_000_000)  # of the currency; less waits for more
 TOP_UPS_PER_DAY_MAX = env_int("TOP_UPS_PER_DAY_MAX", 5)  # automatic ones of one wallet; then its owner is asked
 STRIPE_ACCOUNTS_VERSION = env_int("STRIPE_ACCOUNTS_VERSION", 2)  # of the API for sellers' accounts; 1 or 2
@@ -314,6 +330,18 @@ STRIPE_SELLER_COUNTRIES = env(  # where Stripe opens accounts for sellers: https
     "RO,SE,SG,SI,SK,TH,US",
 ).split(",")
 STRIPE_CURRENCIES = [each for each in env("STRIPE_CURRENCIES", "USD,EUR").split(",") if each in CURRENCIES]
+
+# Payouts; amounts in whole coins of each currency.
+PAYOUT_MINIMUMS = {
+    code: int(coins) * 1_000_000 for code, coins in env_per_currency("PAYOUT_MINIMUMS", "USD=20,EUR=20,CNY=150").items()
+}
+EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # buyers may object as long: younger earnings do not leave
+PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the first earnings
+PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
+PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)
+PAYOUT_WEEKDAY = env_int("PAYOUT_WEEKDAY", 0)  # Monday is 0; -1: no automatic payouts
+BANK_DETAILS_HOLD_HOURS = env_int("BANK_DETAILS_HOLD_HOURS", 72)
+BANK_DETAILS_KEY = env_secret("BANK_DETAILS_KEY")  # seals the numbers of firms' accounts; in no table
 
 # The command key signs what nodes may run. It is no column of any table: a stolen database can't start a container.
 COMMAND_KEY = env_secret("COMMAND_KEY")  # the seed of an Ed25519 key, in hex

@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("marketplace.events.urls")),
     path("api/v1/", include("marketplace.ledger.urls")),
     path("api/v1/", include("marketplace.payments.urls")),
+    path("api/v1/", include("marketplace.payments.payouts.urls")),
     path("api/v1/", include("marketplace.catalogue.urls")),
     path("api/v1/", include("nodes.urls")),
     path("api/v1/", include("marketplace.compliance.urls")),

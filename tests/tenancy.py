@@ -15,6 +15,7 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.compliance.models import ComplianceDecision
 from marketplace.leases.models import Lease
+from marketplace.payments.models import BankDetails, Payout
 from marketplace.payments.services import start_deposit
 from nodes.services.enrolment import create_enrolment_token
 from tests.cards import bid, draft, list_for_sale
@@ -76,6 +77,14 @@ class World:
         self.sale = bid(self.bob, on_sale.lot.get().card, now=NOON, limit=1100 * 10**6, currency="EUR").sales.get()
         self.decision = ComplianceDecision.objects.filter(firm=self.bob).latest("pk")
         self.document = fee_invoice(self.bob)
+        self.details = BankDetails.objects.create(
+            firm=self.bob, holder="Bob", sealed_account=b"x", hint="DE…0000", created_by=self.person,
+            created_at=NOON, usable_at=NOON + timedelta(days=3),
+        )  # fmt: skip
+        self.payout = Payout.objects.create(
+            firm=self.bob, currency="USD", amount_micros=10_000, bank_details=self.details, reference="RF00",
+            created_at=NOON,
+        )  # fmt: skip
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
@@ -94,6 +103,7 @@ _INVITATION = _bobs(public_id=lambda world: world.invitation.public_id)
 _KEY = _bobs(public_id=lambda world: world.key.public_id)
 _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
 _DOCUMENT = _bobs(document_id=lambda world: world.document.public_id)
+_PAYOUT = _bobs(payout_id=lambda world: world.payout.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
 _LEASE = _bobs(lease_id=lambda world: world.lease.public_id)
 _NODE = _alices(public_id=lambda world: world.host.node.public_id)
@@ -114,6 +124,9 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "deposits/<slug:public_id>/cancel/": _DEPOSIT,
     "deposits/<slug:public_id>/confirm/": _DEPOSIT,
     "deposits/<slug:public_id>/refund/": _DEPOSIT,
+    "payouts/<str:payout_id>/": _PAYOUT,
+    "payouts/<str:payout_id>/cancel/": _PAYOUT,
+    "bank-details/<str:details_id>/withdraw/": _bobs(details_id=lambda world: world.details.public_id),
     **dict.fromkeys(["documents/<str:document_id>/", "documents/<str:document_id>/credit/"], _DOCUMENT),
     "orders/<str:order_id>/": _ORDER,
     "orders/<str:order_id>/cancel/": _ORDER,
@@ -186,6 +199,10 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("post", "seller-account/link/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/cancel/"): frozenset({"finance"}),
     ("post", "deposits/<slug:public_id>/confirm/"): frozenset(),
+    ("post", "payouts/"): frozenset({"finance"}),
+    ("post", "payouts/<str:payout_id>/cancel/"): frozenset({"finance"}),
+    ("post", "bank-details/"): frozenset({"admin"}),
+    ("post", "bank-details/<str:details_id>/withdraw/"): frozenset({"admin"}),
     ("post", "documents/<str:document_id>/credit/"): frozenset(),
     ("post", "orders/"): frozenset({"trade"}),
     ("post", "orders/preview/"): FREE,

@@ -14,6 +14,9 @@ STRIPE_SECRET = "whsec_demo"  # noqa: S105 - the simulator's, which listens on t
 MARKET = {
     "FALLOW_DEMO": "1",
     "PLATFORM_COUNTRY": "DE",
+    "TWO_PERSON_LIMITS": "USD=10000000,EUR=10000000,CNY=10000000",  # the demo has one operator
+    "WIRE_ACCOUNT_HOLDER": "Fallow demo",
+    "WIRE_IBAN": "DE89370400440532013000",  # the example of the registry of IBANs
     "IDLE_AFTER_SECONDS": "20",
     "LEASE_SECONDS_MIN": "60",
     "TURNAROUND_SECONDS": "10",

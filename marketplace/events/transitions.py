@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
@@ -13,7 +13,10 @@ from marketplace.events.services import record_event
 
 
 class Stateful(Protocol):
-    """A model with a `state` column, a table of its transitions and the firms that hear of a change."""
+    """A model with a `state` column, a table of its transitions and the firms that hear of a change.
+
+    None among the firms tells the operators.
+    """
 
     STATES: ClassVar[Mapping[str, frozenset[str]]]
     EVENT: ClassVar[str]
@@ -22,7 +25,7 @@ class Stateful(Protocol):
     state: Any
 
     @property
-    def event_firm_ids(self) -> list[int]: ...
+    def event_firm_ids(self) -> Sequence[int | None]: ...
 
 
 class WrongState(Conflict):

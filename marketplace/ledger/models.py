@@ -28,6 +28,7 @@ class AccountKind(models.TextChoices):
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
     DISPUTE_LOSS = "dispute_loss", "Lost disputes"  # what the platform bears of them: below zero
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
+    OWN = "own", "The platform's own money"
 
 
 FIRM_KINDS = frozenset(
@@ -69,6 +70,9 @@ class Code(models.TextChoices):
     CARD_REFUND = "card_refund", "Money for a card returned"
     CANCELLATION_CREDIT = "cancellation_credit", "Credit for a sale that was cancelled"
     CREDIT_NOTE = "credit_note", "Credit note"
+    BANK_MONEY = "bank_money", "Money at the bank that nobody was named for"
+    GATEWAY_FEE = "gateway_fee", "What a bank or gateway took"
+    OWN_MONEY = "own_money", "The platform's own money"
     PAYOUT = "payout", "Payout asked for"
     PAYOUT_PAID = "payout_paid", "Paid out"
     PAYOUT_RETURN = "payout_return", "Payout that did not arrive"

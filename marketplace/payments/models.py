@@ -12,6 +12,7 @@ from django.db.models import Q
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
 from marketplace.payments.gateway import Operation
+from marketplace.payments.payouts.models import BankDetails, Payout, PayoutApproval, PayoutFile
 from marketplace.payments.states import (
     CALL_TRANSITIONS,
     DEPOSIT_TRANSITIONS,
@@ -28,6 +29,29 @@ from marketplace.payments.states import (
     TopUpState,
     TransferState,
 )
+from marketplace.payments.wire.models import BankFile, BankStatement, ManualBooking, StatementLine
+
+__all__ = [
+    "BankDetails",
+    "BankFile",
+    "BankStatement",
+    "Deposit",
+    "DepositRefund",
+    "GatewayCall",
+    "GatewayNotice",
+    "ManualBooking",
+    "NoticeCursor",
+    "NoticeSource",
+    "PaymentDispute",
+    "Payout",
+    "PayoutApproval",
+    "PayoutFile",
+    "SavedCard",
+    "SellerAccount",
+    "SellerTransfer",
+    "StatementLine",
+    "TopUpRule",
+]
 
 
 class SavedCard(models.Model):
@@ -92,6 +116,7 @@ class Deposit(models.Model):
     expires_at = models.DateTimeField()
     confirmed_at = models.DateTimeField(null=True)
     confirmed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    received_micros = models.BigIntegerField(null=True)  # what came, where a bank's statement says it
 
     class Meta:
         constraints = [models.CheckConstraint(name="deposit_is_money", condition=Q(amount_micros__gt=0))]

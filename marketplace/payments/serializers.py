@@ -49,6 +49,7 @@ class DepositShape(serializers.Serializer[Any]):
     id = serializers.CharField()
     state = serializers.ChoiceField(choices=DepositState.choices)
     amount = MoneyShape()
+    received = MoneyShape(allow_null=True, help_text="what came, where a bank's statement says it")
     gateway = serializers.CharField()
     reference = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -72,6 +73,7 @@ def deposit_json(deposit: Deposit, instructions: Instructions | None) -> dict[st
         "id": deposit.public_id,
         "state": deposit.state,
         "amount": money_json(deposit.amount_micros, deposit.currency),
+        "received": money_json(deposit.received_micros, deposit.currency),
         "gateway": deposit.gateway,
         "reference": deposit.reference,
         "created_at": deposit.created_at,

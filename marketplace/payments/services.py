@@ -14,9 +14,6 @@ from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.events.services import once, record_event
 from marketplace.events.transitions import WrongState, transition
-from marketplace.ledger.models import AccountKind, Code
-from marketplace.ledger.selectors import account_for
-from marketplace.ledger.services import Leg, post
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
 from marketplace.payments.gateway import Operation
 from marketplace.payments.inbox import look_at
@@ -24,6 +21,7 @@ from marketplace.payments.models import Deposit, TopUpRule
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
 from marketplace.payments.states import DepositState
+from marketplace.payments.wire.services.booking import ask_to_confirm
 
 OPEN_DEPOSITS_MAX = 50  # per firm
 EXPIRE_AT_ONCE = 200  # per tick
@@ -58,8 +56,8 @@ def start_deposit(
 def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposit:
     """The money is there: move it from outside into the wallet, once however often this is called.
 
-    Also when nobody waited for it any more: the event says that it came late. Raises NotAllowed unless `operator` is
-    one, and NotFound.
+    Also when nobody waited for it any more: the event says that it came late. Above TWO_PERSON_LIMITS it stays as it is
+    until another operator says the same. Raises NotAllowed unless `operator` is one, and NotFound.
     """
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator confirms deposits", code="operators_only")
@@ -68,17 +66,7 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
         return deposit
     if not gateway_named(deposit.gateway).capabilities().confirmed_by_operator:
         raise Conflict(f"{deposit.gateway} itself says when the money is there", code="confirmed_by_gateway")
-    transition(
-        deposit,
-        DepositState.CONFIRMED,
-        now=now,
-        actor=operator.public_id,
-        reason="" if deposit.state == DepositState.CREATED else "came_late",
-        data={"amount_micros": deposit.amount_micros, "currency": deposit.currency},
-        confirmed_at=now,
-        confirmed_by=operator,
-    )
-    _move_into_wallet(deposit, now)
+    ask_to_confirm(deposit, operator, now)
     return deposit
 
 
@@ -182,16 +170,3 @@ def new_deposit(
 
 def _has_page(gateway: str) -> bool:
     return Operation.OPEN_CHECKOUT in gateway_named(gateway).capabilities().operations
-
-
-def _move_into_wallet(deposit: Deposit, now: datetime) -> None:
-    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=deposit.currency, ref=deposit.gateway)
-    wallet = account_for(firm=deposit.firm, kind=AccountKind.WALLET, currency=deposit.currency)
-    post(
-        ref=f"deposit:{deposit.public_id}",
-        code=Code.DEPOSIT,
-        legs=[Leg(outside, -deposit.amount_micros), Leg(wallet, deposit.amount_micros)],
-        now=now,
-        subject=deposit.public_id,
-        data={"reference": deposit.reference},
-    )

@@ -1,9 +1,10 @@
-"""The clocks of payments."""
+"""The clocks of payments and payouts."""
 
 from celery import shared_task
 
 from marketplace.common import clock
 from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
+from marketplace.payments.payouts.services import asking
 
 
 @shared_task(name="payments.expire_deposits")
@@ -40,3 +41,8 @@ def send_earnings() -> int:
 @shared_task(name="payments.collect_debts")
 def collect_debts() -> int:
     return disputes.collect_debts(now=clock.now())
+
+
+@shared_task(name="payments.pay_weekly")
+def pay_weekly() -> None:
+    asking.pay_weekly(now=clock.now())

@@ -1,4 +1,4 @@
-"""What every gateway keeps to. One that is added gets a Subject here and passes the same tests.
+"""What the calls of every gateway keep to. One that is added gets a Subject here and passes the same tests.
 
 Stripe is the simulator, or Stripe's own test mode where STRIPE_TEST_KEY is set; transfers need an account that has been
 onboarded there, STRIPE_TEST_ACCOUNT.

@@ -68,7 +68,13 @@ grep -q '^CapEff:.*0000000000001004$' /proc/self/status
 
 def test_the_server_image_builds_and_its_program_starts_without_root(engine: PodmanEngine, base: str) -> None:
     image = _built(engine, base, "server")
-    values = ("DATABASE_URL=postgresql://none@127.0.0.1/none", "SECRET_KEY=s", "COMMAND_KEY=00", "PASSPORT_KEY=00")
+    values = (
+        "DATABASE_URL=postgresql://none@127.0.0.1/none",
+        "SECRET_KEY=s",
+        "COMMAND_KEY=00",
+        "PASSPORT_KEY=00",
+        "BANK_DETAILS_KEY=00",
+    )
     settings = [word for value in values for word in ("-e", value)]
     said = _run(engine, image, "id -u && python manage.py check && test -s staticfiles/build/app.css", *settings)
     assert re.match(r"10001\n", said)

@@ -16,8 +16,12 @@ from marketplace.common.errors import DomainError, NotFound
 from marketplace.compliance.selectors import waiting_decisions
 from marketplace.payments.inbox import stuck_notices
 from marketplace.payments.outbox import stuck_calls
+from marketplace.payments.payouts.selectors import open_payouts
+from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
 from marketplace.payments.services import confirm_deposit
+from marketplace.payments.states import DepositState
+from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
 from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
@@ -58,6 +62,9 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "changes": open_identity_changes()[:ROWS_MAX],
         "held_count": len(waiting_decisions()[:ROWS_MAX]),
         "stuck_count": stuck_calls(clock.now()).count() + stuck_notices(clock.now()).count(),
+        "bank_count": len(waiting_lines()[:ROWS_MAX]) + len(asked_bookings()[:ROWS_MAX]),
+        "payout_count": len([each for each in open_payouts()[:ROWS_MAX] if each.state == PayoutState.CREATED]),
+        "bank_differs": any(not each.is_clean for each in differences()),
     }
     return render(request, "storefront/operator/home.html", context)
 
@@ -69,6 +76,8 @@ def deposit_confirm(request: HttpRequest, deposit_id: str) -> HttpResponse:
 
     def act(operator: User) -> str:
         deposit = confirm_deposit(operator=operator, deposit_id=deposit_id, now=clock.now())
+        if deposit.state != DepositState.CONFIRMED:
+            return f"{deposit.reference}: another operator must confirm this much too."
         return f"{deposit.reference} is confirmed: the money is in the firm's wallet."
 
     return done(request, act)

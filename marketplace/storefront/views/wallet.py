@@ -136,7 +136,9 @@ def deposit_refund(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
 @firm_page
 def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Every movement of the firm's money, with the balance after it."""
-    kinds = {str(kind): kind for kind in (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS)}
+    kinds = {
+        str(kind): kind for kind in (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS, AccountKind.PAYOUT)
+    }
     kind = kinds.get(request.GET.get("account", "wallet"), AccountKind.WALLET)
     assert kind in FIRM_KINDS
     currency = request.GET.get("currency", settings.CURRENCIES[0])

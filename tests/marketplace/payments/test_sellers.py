@@ -107,9 +107,19 @@ def test_a_firm_that_stripe_does_not_serve_is_paid_by_wire_and_told_so(here):
     firm = make_firm(country="CN")
     with pytest.raises(Conflict, match="no account for firms in CN"):
         open_account(firm=firm, idempotency_key="k", now=here.now)
-    assert "paid by wire" in browser(make_person(firm)).get(url("getting-paid")).content.decode()
+    shown = browser(make_person(firm)).get(url("getting-paid")).content.decode()
+    assert "paid by wire" in shown
+    assert url("bank-details") in shown
     answer = api_of(firm).get("/api/v1/seller-account/").json()
     assert answer == {"gateway": "wire", "state": None, "due": []}
+
+
+def test_a_firm_that_stripe_pays_is_told_so_on_the_page_of_payouts(here):
+    shown = browser(make_person(make_firm())).get(url("payouts")).content.decode()
+    assert url("getting-paid") in shown
+    assert url("bank-details") not in shown
+    shown = browser(make_person(make_firm(country="CN"))).get(url("payouts")).content.decode()
+    assert url("bank-details") in shown
 
 
 def test_the_api_opens_one_account_and_makes_a_link_for_each_click(here):

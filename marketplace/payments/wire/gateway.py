@@ -31,7 +31,7 @@ class WireGateway:
         """The transfer form; the reference tells the operator whose money it is."""
         details = (
             ("account_holder", settings.WIRE_ACCOUNT_HOLDER),
-            ("iban", settings.WIRE_IBAN),
+            ("iban", settings.WIRE_ACCOUNTS.get(request.currency, settings.WIRE_IBAN)),
             ("bic", settings.WIRE_BIC),
             ("amount", f"{format_micros(request.amount_micros, places=2)} {request.currency}"),
             ("reference", request.reference),

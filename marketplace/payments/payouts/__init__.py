@@ -1,0 +1,1 @@
+"""Earnings on their way to a firm's bank account."""

@@ -1,0 +1,1 @@
+"""Asking for payouts, approving them, and what the bank made of them."""

@@ -1,0 +1,1 @@
+"""Importing statements, and what operators decide about their lines."""
