@@ -7,6 +7,8 @@ BUILT := marketplace/storefront/static/build
 # Enough for the tools that load the settings without a database.
 ZEROES := $(shell printf '00%.0s' $$(seq 32))
 SETTINGS := DATABASE_URL=postgresql://nobody@127.0.0.1/none REDIS_URL=redis://127.0.0.1/0 SECRET_KEY=checks COMMAND_KEY=$(ZEROES) PASSPORT_KEY=$(ZEROES) BANK_DETAILS_KEY=$(ZEROES) PLATFORM_COUNTRY=DE
+# The suite's processes, each with a database of its own.
+WORKERS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
 EMBEDDED := $(BIN)/python -m marketplace.demo.embedded
 
 .PHONY: demo test trials lint openapi clean machine
@@ -16,7 +18,7 @@ demo: $(VENV)/demo.stamp $(BUILT)/.stamp
 
 test: lint machine $(BUILT)/.stamp
 	@echo "== tests"
-	@$(EMBEDDED) run --data .local/test -- $(BIN)/python -m pytest -q
+	@$(EMBEDDED) run --data .local/test -- $(BIN)/python -m pytest -q -n $(WORKERS)
 
 # The kills, races and floods in full; `make test` runs them at a reduced size that it prints.
 trials: $(VENV)/dev.stamp machine

@@ -14,10 +14,16 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.test import TransactionTestCase
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from marketplace.common import clock, hints
 
+pytest_plugins = ["tests.telling"]
+
 settings.PLATFORM_COUNTRY = "DE"  # no default; what is without it is tested by name
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+os.environ["REDIS_URL"] = settings.REDIS_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/{WORKER}"  # flushed by none
 TEST_DATABASE = f"fallow_test_{os.getpid()}"
 KEPT_TABLES = (
     "django_migrations",
@@ -51,6 +57,19 @@ END $$;
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser comes last: its event loop stays in this thread, and others need one of their own."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+class FileByFile(LoadScopeScheduling):
+    """One process runs the tests of a file, and one all that drives the machine's container engine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/engine" if nodeid.startswith("tests/engine/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileByFile:
+    """In the order of collection, which others would change: the browser comes last."""
+    config.option.loadscopereorder = False
+    return FileByFile(config, log)
 
 
 @pytest.fixture(scope="session")

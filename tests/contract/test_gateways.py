@@ -81,7 +81,7 @@ class StripeSamples:
 
 
 @pytest.fixture(params=["wire", "stripe"])
-def subject(request, settings) -> Subject:
+def subject(request, settings, tell) -> Subject:
     settings.CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
     if request.param == "wire":
         return Subject(WIRE, lambda operation: None)
@@ -90,7 +90,7 @@ def subject(request, settings) -> Subject:
         settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL = REAL, ""
         samples = StripeSamples(stripe.StripeClient(REAL), os.environ.get("STRIPE_TEST_ACCOUNT", ""))
         return Subject(STRIPE, samples)
-    print("never run against Stripe: STRIPE_TEST_KEY is not set")
+    tell("never run against Stripe: STRIPE_TEST_KEY is not set")
     sim = request.getfixturevalue("stripesim")
     settings.STRIPE_SECRET_KEY, settings.STRIPE_API_URL = "sk_test_fallow", sim.url
     account = sim.client().v1.accounts.create({"country": "US", "capabilities": {"transfers": {"requested": True}}}).id
@@ -125,7 +125,7 @@ def test_what_it_can_not_do_is_refused_for_good_and_found_nowhere(subject):
         assert subject.gateway.find(order(operation, {})) is None
 
 
-def test_the_same_key_twice_is_one_effect_that_is_found_again(subject):
+def test_the_same_key_twice_is_one_effect_that_is_found_again(subject, tell):
     tried = []
     for operation in sorted(subject.gateway.capabilities().operations):
         params = subject.params(operation)
@@ -141,7 +141,7 @@ def test_the_same_key_twice_is_one_effect_that_is_found_again(subject):
         if operation not in {Operation.CLOSE_CHECKOUT, Operation.OPEN_ACCOUNT}:
             assert subject.gateway.find(other) is None, operation
         tried.append(str(operation))
-    print(f"{subject.gateway.name}: {', '.join(tried) or 'no operations'}")
+    tell(f"the contract was kept by {subject.gateway.name}: {', '.join(tried) or 'no operations'}")
 
 
 def test_the_same_key_with_other_params_asks_a_person(subject):

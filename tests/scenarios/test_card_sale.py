@@ -122,7 +122,7 @@ def is_clean():
     return not wrong_escrows()
 
 
-def test_the_buyers_host_measures_the_card_and_the_seller_is_paid(deal):
+def test_the_buyers_host_measures_the_card_and_the_seller_is_paid(deal, tell):
     assert deal.ship(deal.seller) == "shipped"
     deal.host.report(deal.later(), has_card=False)
     theirs = Measurer(deal.later(48), deal.bob)
@@ -133,7 +133,7 @@ def test_the_buyers_host_measures_the_card_and_the_seller_is_paid(deal):
     assert consider_passports(now=deal.clock.now()) == 1
     assert deal.state() == "released"
     sold, bought = deal.statement(deal.seller), deal.statement(deal.buyer)
-    print(f"\nseller's statement {sold}\nbuyer's statement {bought}")
+    tell(f"a card is sold: seller's statement {sold}, buyer's statement {bought}")
     assert sold == [("card_sale", "earnings", 1475, 1475, "sale")]  # 1500 and 50 shipping, less 5 % of the 1500
     assert bought == [*BOUGHT, ("card_sale", "escrow", -1550, 0, "sale")]
     (wallet,) = deal.buyer.get("/api/v1/wallet/").json()["data"]

@@ -124,7 +124,7 @@ def total(documents, kind):
     return sum(micros(each["total"]) for each in documents if each["kind"] == kind)
 
 
-def test_both_statements_the_invoices_and_the_exports_add_up_to_the_micro(month, tmp_path):
+def test_both_statements_the_invoices_and_the_exports_add_up_to_the_micro(month, tmp_path, tell):
     kept, refused = month.run()
     month.clock.at = datetime(2026, 12, 1, 2, tzinfo=UTC)
     assert issue_due(now=month.clock.now()) == 2
@@ -148,7 +148,9 @@ def test_both_statements_the_invoices_and_the_exports_add_up_to_the_micro(month,
             text = client.get("/api/v1/books/export/", {"syntax": syntax}).content.decode()
             if not missing(syntax):
                 assert check(syntax, text, tmp_path) == ""
-    print(f"\nsold {sold['sold']['amount']}, fees {sold['fees']['amount']}, spent {-spent(bought)} micros")
+    tell(
+        f"a month of books: sold {sold['sold']['amount']}, fees {sold['fees']['amount']}, spent {-spent(bought)} micros"
+    )
     close_books(operator=month.operator, until=datetime(2026, 12, 1, tzinfo=UTC), now=month.clock.now())
     assert statement(month.seller) == sold
     for command in ("audit_ledger", "trial_balance", "audit_books"):

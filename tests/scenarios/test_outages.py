@@ -125,7 +125,7 @@ def answered(buyers) -> int:
 
 @pytest.mark.trial
 @pytest.mark.timeout(300 + TIMES * 240)
-def test_nothing_is_lost_or_doubled_whatever_goes_away(outpost, buyers):
+def test_nothing_is_lost_or_doubled_whatever_goes_away(outpost, buyers, tell):
     for _ in range(TIMES):
         for blow in blows(outpost).values():
             before = answered(buyers)
@@ -140,7 +140,7 @@ def test_nothing_is_lost_or_doubled_whatever_goes_away(outpost, buyers):
         assert not buyer.is_alive()
     until(lambda: not Order.objects.filter(seq=None, state="open").exists(), 30)
     seen = sum((buyer.seen for _, buyer in buyers), Counter())
-    print(f"\noutages of {GONE_SECONDS} s, {TIMES} times (TRIALS=full: 60 s, 3): answers {dict(seen)}")
+    tell(f"outages of {GONE_SECONDS} s, {TIMES} times (TRIALS=full: 60 s, 3): answers {dict(seen)}")
     for firm, buyer in buyers:
         check(firm, buyer)
     assert seen[503] > 0

@@ -39,13 +39,13 @@ class MatcherThread(threading.Thread):
 @pytest.mark.trial
 @pytest.mark.timeout(60 * TIMES)
 @pytest.mark.django_db(transaction=True)
-def test_fifty_buyers_of_one_card_make_one_lease_and_forty_nine_clean_refusals(frozen):
+def test_fifty_buyers_of_one_card_make_one_lease_and_forty_nine_clean_refusals(frozen, tell):
     market = Market(frozen)
     buyers = [make_firm() for _ in range(BUYERS)]
     for buyer in buyers:
         fund(buyer, 100 * USD)
     clients = [market.client(buyer) for buyer in buyers]
-    print(f"\nrace for one card: {BUYERS} buyers, {TIMES} times (TRIALS=full: 20)")
+    tell(f"race for one card: {BUYERS} buyers, {TIMES} times (TRIALS=full: 20)")
     for _ in range(TIMES):
         host = market.host(count=1)
         market.list_cards(host)

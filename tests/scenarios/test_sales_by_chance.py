@@ -269,7 +269,7 @@ def let_everything_end(world: World) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_no_card_is_claimed_twice_no_money_is_lost_and_every_sale_ends(
-    seed, frozen, settings, tmp_path
+    seed, frozen, settings, tmp_path, tell
 ):
     settings.MEDIA_ROOT = tmp_path
     settings.COMPLIANCE_RULES_FILE = str(Path(__file__).parents[1] / "card_rules.yaml")
@@ -288,7 +288,7 @@ def test_whatever_happens_no_card_is_claimed_twice_no_money_is_lost_and_every_sa
     check(world, before)
     ends = Counter(Sale.objects.values_list("state", flat=True))
     acts = ", ".join(f"{name.removeprefix('do_')} {count}" for name, count in sorted(world.done.items()))
-    print(f"\nsales by chance, seed {seed}: {WORKERS} workers, {WORKERS * ACTS} acts ({acts}); ends {dict(ends)}")
+    tell(f"sales by chance, seed {seed}: {WORKERS} workers, {WORKERS * ACTS} acts ({acts}); ends {dict(ends)}")
 
 
 def check(world: World, before: int) -> None:

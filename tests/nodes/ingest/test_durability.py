@@ -65,7 +65,7 @@ def nodes(database: Database) -> dict[str, int]:
 @pytest.mark.trial
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", ["PostgreSQL, stopped at once", "the ingest, killed"])
-def test_no_acknowledged_report_is_lost_when_it_is_killed(database, nodes, victim):
+def test_no_acknowledged_report_is_lost_when_it_is_killed(database, nodes, victim, tell):
     with running_ingest(database.url) as ingest:
         clients = [Client(ingest, bearer, run=1) for bearer in nodes]
         for client in clients:
@@ -89,8 +89,8 @@ def test_no_acknowledged_report_is_lost_when_it_is_killed(database, nodes, victi
         states = dict(connection.execute("SELECT node_id, seq FROM nodes_nodereportstate").fetchall())
     acknowledged = {(nodes[client.bearer], seq) for client in clients for seq in client.acknowledged}
     refused = sum(client.refused for client in clients)
-    print(
-        f"\n{victim}: {KILLS} times, {CLIENTS} nodes, {len(acknowledged)} reports acknowledged, {refused} refused, "
+    tell(
+        f"{victim}: {KILLS} times, {CLIENTS} nodes, {len(acknowledged)} reports acknowledged, {refused} refused, "
         f"{len(acknowledged - stored)} lost" + ("" if FULL else " (TRIALS=full kills 10 times under 48 nodes)")
     )
     assert acknowledged <= stored

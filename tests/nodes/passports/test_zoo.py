@@ -19,19 +19,18 @@ HONEST = [
 ]
 
 
-def test_every_spoof_is_seen(tmp_path, capsys):
+def test_every_spoof_is_seen(tmp_path, tell):
     missed = []
     for number, spoof in enumerate(SPOOFS):
         (body,) = measured(tmp_path / str(number), [spoof.scripted()])
         found, grade = judged(row_for(spoof), body)
         if spoof.expected not in {each.code.value for each in found} or grade in {"F0", "F1"}:
             missed.append((spoof.name, grade, [each.code.value for each in found]))
-    with capsys.disabled():
-        print(f"\nthe zoo: {len(SPOOFS) - len(missed)} of {len(SPOOFS)} spoofs detected")
+    tell(f"the zoo: {len(SPOOFS) - len(missed)} of {len(SPOOFS)} spoofs detected")
     assert not missed and len(SPOOFS) >= 25
 
 
-def test_no_honest_card_is_accused(tmp_path, capsys):
+def test_no_honest_card_is_accused(tmp_path, tell):
     accused = []
     for number, (slug, quirk) in enumerate(HONEST):
         (body,) = measured(tmp_path / str(number), [factory_card(slug, quirk)])
@@ -40,9 +39,8 @@ def test_no_honest_card_is_accused(tmp_path, capsys):
         is_cmp = slug.startswith("cmp-") and {each.code.value for each in grave} == {"mining_sku"}
         if not is_cmp and (grave or grade != "F1"):
             accused.append((slug, quirk, grade, [each.json() for each in grave]))
-    with capsys.disabled():
-        models = len({slug for slug, _ in HONEST})
-        print(f"\nhonest cards: {len(accused)} false alarms on {len(HONEST)} cards of {models} models")
+    models = len({slug for slug, _ in HONEST})
+    tell(f"honest cards: {len(accused)} false alarms on {len(HONEST)} cards of {models} models")
     assert not accused and len(HONEST) >= 100
 
 

@@ -81,14 +81,14 @@ def test_what_the_sdk_does_not_know_is_refused(stripesim, given, param, code):
     assert (status, json.loads(body)["error"]["param"], json.loads(body)["error"]["code"]) == (400, param, code)
 
 
-def test_no_answer_is_made_up(stripesim, client, pay):
+def test_no_answer_is_made_up(stripesim, client, pay, tell):
     with pytest.raises(stripe.APIError) as unknown:
         client.v1.invoices.create()
     assert unknown.value.http_status == 501
     with pytest.raises(stripe.APIError, match="the parameter transfer_data"):
         pay(transfer_data={"destination": "acct_1"})
     coverage = stripesim.sim("status")["coverage"]
-    print(f"{coverage['count']} of the SDK's {coverage['of']} operations are simulated")
+    tell(f"{coverage['count']} of the SDK's {coverage['of']} operations are simulated")
     assert [key for key in coverage["implemented"] if key not in json.loads(CONTRACT.read_text())] == []
 
 
