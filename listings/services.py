@@ -165,7 +165,8 @@ def _cards(firm: Firm, public_ids: tuple[str, ...], now: datetime) -> list[Card]
     cards = list(Card.objects.filter(firm=firm, public_id__in=public_ids).order_by("pk"))
     if len(cards) < len(set(public_ids)):
         raise NotFound("one of these cards does not exist or is not yours")
-    taken = Claim.objects.filter(card__in=cards, period__contains=now).select_related("card").first()
+    claims = Claim.objects.filter(card__in=cards, period__contains=now).exclude(kind=ClaimKind.PROVING)
+    taken = claims.select_related("card").first()
     if taken:
         word = "sold" if taken.kind == ClaimKind.SALE else "leased"
         raise Conflict(f"{taken.card.public_id} is {word} at this moment", code=f"card_{word}")

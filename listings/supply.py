@@ -34,7 +34,8 @@ WITH listing AS (
     JOIN catalogue_gpumodel g ON g.id = c.gpu_model_id AND (%(gpus)s::text[] IS NULL OR g.slug = ANY(%(gpus)s))
     JOIN nodes_cardstate s ON s.card_id = c.id AND s.availability = 'idle' AND s.observed_at > %(fresh)s
     LEFT JOIN claimed ON claimed.card_id = c.id
-    WHERE claimed.next_start IS NULL OR claimed.next_start > %(now)s
+    WHERE (claimed.next_start IS NULL OR claimed.next_start > %(now)s)
+        AND (%(nodes)s::bigint[] IS NULL OR c.node_id = ANY(%(nodes)s))
     GROUP BY x.listing_id, c.firm_id, c.node_id, c.gpu_model_id, c.memory_mib, c.is_modified, c.tier
 )
 SELECT l.public_id, l.id, l.seq, l.firm_id, f.public_id, l.ask_micros_per_gpu_hour, l.currency,
@@ -47,6 +48,7 @@ FROM ask a
 JOIN listing l ON l.id = a.listing_id AND l.firm_id = a.firm_id
 JOIN accounts_firm f ON f.id = l.firm_id
 JOIN nodes_node n ON n.id = a.node_id AND n.state = 'online' AND NOT n.is_draining AND n.runtime <> 'none'
+    AND (n.proven_at IS NOT NULL OR NOT %(proven_only)s)
 JOIN catalogue_gpumodel g ON g.id = a.gpu_model_id
 ORDER BY l.id, n.id, g.id, a.memory_mib, a.is_modified, a.tier
 """
@@ -104,12 +106,25 @@ WINDOW_END = [each.name for each in fields(AskSupply)].index("window_end_at")
 
 
 def open_supply(*, now: datetime, gpus: Collection[str] | None = None) -> list[AskSupply]:
-    """Every ask that can serve a start now, of these models only when they are given."""
+    """Every ask that can serve a start now, of these models only when they are given.
+
+    A node that is not proven has none, unless the installation proves no nodes.
+    """
     if gpus is not None and not gpus:
         return []
+    proven_only = settings.PROVING_LEASE_SECONDS > 0
+    return _supply(now, gpus=None if gpus is None else sorted(gpus), nodes=None, proven_only=proven_only)
+
+
+def supply_if_proven(*, now: datetime, node_pks: Collection[int]) -> list[AskSupply]:
+    """The asks that these nodes would have if they were proven: what their owners offer and what is idle."""
+    return _supply(now, gpus=None, nodes=sorted(node_pks), proven_only=False) if node_pks else []
+
+
+def _supply(now: datetime, **limits: Any) -> list[AskSupply]:
     fresh = now - timedelta(seconds=settings.STALE_SECONDS)
     with connection.cursor() as cursor:
-        cursor.execute(SUPPLY, {"now": now, "fresh": fresh, "gpus": None if gpus is None else sorted(gpus)})
+        cursor.execute(SUPPLY, {"now": now, "fresh": fresh} | limits)
         return [_ask(row) for row in cursor.fetchall()]
 
 

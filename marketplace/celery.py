@@ -21,6 +21,8 @@ BEAT: dict[str, float] = {
     "nodes.drop_old_logs": 3600.0,
     "leases.advance_leases": 1.0,
     "leases.activate_leases": 1.0,
+    "leases.prove_nodes": 2.0,
+    "leases.activate_proving_leases": 1.0,
     "leases.end_disputed_leases": 5.0,
     "leases.rate_nodes": 60.0,
     "sales.match_cards": 1.0,

@@ -59,9 +59,11 @@ class Node(models.Model):
     enrolled_at = models.DateTimeField()
     last_seen_at = models.DateTimeField(null=True)  # moved forward by the tick that reads the reports
     reliability_basis_points = models.PositiveSmallIntegerField(null=True)  # of its recent leases, those that it kept
+    proven_at = models.DateTimeField(null=True)  # when a lease of the platform's own had run on it from start to end
 
     class Meta:
         constraints = [models.UniqueConstraint(name="node_name_in_firm", fields=["firm", "name"])]
+        indexes = [models.Index(name="node_not_proven", fields=["id"], condition=models.Q(proven_at=None))]
 
     def __str__(self) -> str:
         return self.name
@@ -69,6 +71,18 @@ class Node(models.Model):
     @property
     def event_firm_ids(self) -> list[int]:
         return [self.firm_id]
+
+
+class NodeProof(models.Model):
+    """How the platform's own leases went on a node that is not proven; gone when it is."""
+
+    node = models.OneToOneField(Node, primary_key=True, on_delete=models.CASCADE, related_name="proof")
+    running_since_at = models.DateTimeField(null=True)
+    failures = models.PositiveSmallIntegerField(default=0)  # one after another; what its owner took back is none
+    failed_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=32, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    next_at = models.DateTimeField()  # not tried before
 
 
 class Card(models.Model):

@@ -32,12 +32,13 @@ from nodes.models import (
     IdentityConflict,
     IngestClock,
     Node,
+    NodeProof,
     Passport,
     Report,
 )
 from nodes.passports.findings import MEASURED
 from nodes.passports.rows import CatalogueRow
-from nodes.states import Availability, ClaimKind, NodeState, PassportRole, Seen, Wanted
+from nodes.states import WORKED_ON, Availability, ClaimKind, NodeState, PassportRole, Seen, Wanted
 
 CLAIMS_BACK = timedelta(days=1)
 
@@ -78,6 +79,18 @@ def log_of(holder: str) -> AssignmentLog | None:
     return AssignmentLog.objects.filter(assignment__holder=holder).first()
 
 
+def uuids_in_order(node: Node) -> list[str]:
+    """The node's cards in the order of its reports."""
+    return [card["uuid"] for card in node.inventory.get("cards", [])]
+
+
+def uuids_when_proven(node: Node) -> set[str]:
+    """The cards that stood in a proven node at that time."""
+    orders = CardOrder.objects.filter(node=node, since_at__lte=node.proven_at).order_by("-since_at", "-pk")
+    before = orders.values_list("uuids", flat=True).first()
+    return set(uuids_in_order(node) if before is None else before)
+
+
 @dataclass(frozen=True, slots=True)
 class WindowRow:
     """One report of a node: when it was true, and every card's values one after the other."""
@@ -104,7 +117,7 @@ def claim_times(cards: Collection[Card], now: datetime) -> dict[int, ClaimTimes]
     """By card, what its leases of the last day say. A claim that is over frees no card of a lease that still runs."""
     found = dict.fromkeys((card.pk for card in cards), ClaimTimes())
     claims = Claim.objects.filter(
-        card_id__in=found, kind=ClaimKind.LEASE, period__overlap=DateTimeTZRange(now - CLAIMS_BACK, now, "[]")
+        card_id__in=found, kind__in=WORKED_ON, period__overlap=DateTimeTZRange(now - CLAIMS_BACK, now, "[]")
     )
     for card_id, period in claims.order_by("period").values_list("card_id", "period"):
         if period.upper is None or period.upper > now:
@@ -167,7 +180,7 @@ def tokens_of(firm: Firm) -> QuerySet[EnrolmentToken]:
 def nodes_of(firm: Firm) -> QuerySet[Node]:
     """The firm's nodes with their cards."""
     cards = Card.objects.select_related("gpu_model", "status")
-    return Node.objects.filter(firm=firm).prefetch_related(Prefetch("cards", cards))
+    return Node.objects.filter(firm=firm).select_related("proof").prefetch_related(Prefetch("cards", cards))
 
 
 def node_of_firm(firm: Firm, public_id: str) -> Node:
@@ -214,6 +227,29 @@ def quarantined_nodes() -> QuerySet[Node]:
     disputed = IdentityConflict.objects.filter(newcomer=OuterRef("pk"), resolved_at=None)
     nodes = Node.objects.filter(state=NodeState.QUARANTINED).annotate(is_disputed=Exists(disputed))
     return nodes.select_related("firm").order_by("-pk")
+
+
+def must_be_proven(node: Node) -> bool:
+    """Whether its cards wait for a lease of the platform's own."""
+    return node.proven_at is None and settings.PROVING_LEASE_SECONDS > 0
+
+
+def proof_of(node: Node) -> NodeProof | None:
+    """How the proving goes; None where it was not tried yet. Read the node with its `proof`."""
+    return getattr(node, "proof", None)
+
+
+def nodes_due_for_proof(now: datetime) -> QuerySet[Node]:
+    """Nodes that are not proven, could run a lease now, and have waited since the last one that failed."""
+    due = Q(proof=None) | Q(proof__next_at__lte=now, proof__running_since_at=None)
+    able = Node.objects.filter(due, proven_at=None, state=NodeState.ONLINE, is_draining=False)
+    return able.exclude(runtime="none").order_by("pk")
+
+
+def nodes_that_fail_their_proof() -> QuerySet[Node]:
+    """Nodes on which the platform's own leases failed, with their proof, those that failed most often first."""
+    failing = Node.objects.filter(proven_at=None, proof__failures__gt=0).exclude(state=NodeState.RETIRED)
+    return failing.select_related("firm", "proof").order_by("-proof__failures", "pk")
 
 
 def cards_with_another_identity(card_ids: Collection[int]) -> set[int]:

@@ -12,10 +12,11 @@ from nodes.models import Card, EnrolmentToken, Node, Passport
 from nodes.passport_key import short_code
 from nodes.passports.severity import Severity
 from nodes.passports.verify import FILE_SCHEMA
-from nodes.selectors import is_blocked, is_newest
+from nodes.selectors import is_blocked, is_newest, must_be_proven, proof_of
 from nodes.states import Availability, NodeState
 
 STEP_SECONDS_MIN = 5
+PROOF_STATES = ("waiting", "running", "failed")
 
 
 class TokenInput(StrictSerializer):
@@ -77,6 +78,18 @@ class CardShape(serializers.Serializer[Any]):
     sample = serializers.DictField(child=serializers.FloatField(allow_null=True))
 
 
+class ProofShape(serializers.Serializer[Any]):
+    """How the lease of the platform's own goes that must have run on a node before its cards are offered."""
+
+    state = serializers.ChoiceField(choices=PROOF_STATES)
+    running_since_at = serializers.DateTimeField(allow_null=True)
+    failures = serializers.IntegerField(help_text="one after another; what the owner took back is none")
+    failed_at = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField(allow_null=True)
+    detail = serializers.CharField(allow_null=True)
+    next_at = serializers.DateTimeField(allow_null=True, help_text="not tried before; null where it was not tried yet")
+
+
 class NodeShape(serializers.Serializer[Any]):
     """A host with our agent."""
 
@@ -92,6 +105,8 @@ class NodeShape(serializers.Serializer[Any]):
     driver_version = serializers.CharField(allow_null=True)
     enrolled_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField(allow_null=True)
+    proven_at = serializers.DateTimeField(allow_null=True)
+    proving = ProofShape(allow_null=True, help_text="null when it is proven, or need not be")
     cards = CardShape(many=True)
 
 
@@ -260,7 +275,26 @@ def node_json(node: Node) -> dict[str, Any]:
         "driver_version": node.inventory.get("driver_version"),
         "enrolled_at": node.enrolled_at,
         "last_seen_at": node.last_seen_at,
+        "proven_at": node.proven_at,
+        "proving": proof_json(node),
         "cards": [card_json(card) for card in sorted(node.cards.all(), key=lambda card: card.index)],
+    }
+
+
+def proof_json(node: Node) -> dict[str, Any] | None:
+    """How the proving of a node goes; None when it is proven, or need not be."""
+    if not must_be_proven(node):
+        return None
+    proof = proof_of(node)
+    failures = proof.failures if proof else 0
+    return {
+        "state": "running" if proof and proof.running_since_at else "failed" if failures else "waiting",
+        "running_since_at": proof and proof.running_since_at,
+        "failures": failures,
+        "failed_at": proof and proof.failed_at,
+        "reason": (proof and proof.reason) or None,
+        "detail": (proof and proof.detail) or None,
+        "next_at": proof and proof.next_at,
     }
 
 

@@ -47,9 +47,13 @@ class ClaimKind(models.TextChoices):
     """Why a card is taken."""
 
     LEASE = "lease", "Lease"
+    PROVING = "proving", "Proving lease"
     SALE = "sale", "Sale"
     RECLAIM = "reclaim", "Owner's reclaim"
     MAINTENANCE = "maintenance", "Maintenance"
+
+
+WORKED_ON = (ClaimKind.LEASE, ClaimKind.PROVING)  # somebody's container may be on the card
 
 
 class PassportRole(models.TextChoices):

@@ -18,11 +18,11 @@ _numbers = itertools.count(1)
 
 
 class Host:
-    """A node with `count` like cards, online and idle from the start."""
+    """A proven node with `count` like cards, online and idle from the start."""
 
     def __init__(self, firm: Firm, now: datetime, *, gpu: str = "h100-sxm5-80gb", count: int = 2, **node) -> None:
         number = next(_numbers)
-        columns = {"region": "eu-north", "country": "FI", "runtime": "docker"} | node
+        columns = {"region": "eu-north", "country": "FI", "runtime": "docker", "proven_at": now} | node
         self.node = Node.objects.create(
             firm=firm,
             name=f"host-{number}",

@@ -15,6 +15,7 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.leases.models import Lease
 from marketplace.leases.services.advancing import advance_leases, start_reserved_leases
+from marketplace.leases.services.proving import activate_proving_leases, prove_nodes, reachable_proving_leases
 from marketplace.leases.services.starting import activate_leases, reachable_leases
 from marketplace.matching.rounds import run_due_round, run_round
 from marketplace.settlement.services import settle_leases
@@ -107,6 +108,8 @@ class Market:
             start_reserved_leases(now=now)
         advance_leases(now=now)
         activate_leases(lease_ids=reachable_leases(now=now, probe=probe), now=now)
+        prove_nodes(now=now)
+        activate_proving_leases(lease_ids=reachable_proving_leases(now=now, probe=probe), now=now)
         settle_leases(now=now)
 
     def run_for(self, seconds: int, *hosts: Host, step: int = 5, tick_every: int = 60) -> None:

@@ -137,6 +137,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "leases/<str:lease_id>/usage/": _LEASE,
     "nodes/<str:public_id>/": _NODE,
     "nodes/<str:public_id>/retire/": _NODE,
+    "nodes/<str:public_id>/prove/": _NODE,
     "nodes/<str:public_id>/telemetry/": _NODE,
     "nodes/enrolment-tokens/<str:public_id>/": _alices(public_id=lambda world: world.token.public_id),
     **dict.fromkeys(
@@ -212,6 +213,7 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("delete", "nodes/enrolment-tokens/<str:public_id>/"): frozenset({"fleet"}),
     ("patch", "nodes/<str:public_id>/"): frozenset({"fleet"}),
     ("post", "nodes/<str:public_id>/retire/"): frozenset({"fleet"}),
+    ("post", "nodes/<str:public_id>/prove/"): frozenset({"fleet"}),
     ("post", "card-listings/"): SELLS,
     ("patch", "card-listings/<str:listing_id>/"): SELLS,
     **{("post", f"card-listings/<str:listing_id>/{each}/"): SELLS for each in ("photos", "open", "pause", "close")},

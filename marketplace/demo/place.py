@@ -18,6 +18,8 @@ MARKET = {
     "WIRE_ACCOUNT_HOLDER": "Fallow demo",
     "WIRE_IBAN": "DE89370400440532013000",  # the example of the registry of IBANs
     "IDLE_AFTER_SECONDS": "20",
+    "PROVING_LEASE_SECONDS": "2",
+    "PROVING_IMAGE": "fallow/demo",
     "LEASE_SECONDS_MIN": "60",
     "TURNAROUND_SECONDS": "10",
     "SETTLE_SECONDS": "15",

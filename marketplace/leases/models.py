@@ -82,6 +82,42 @@ class Lease(models.Model):
         return [self.buyer_id, self.seller_id]
 
 
+class ProvingLease(models.Model):
+    """A lease of the platform's own, on one card of a node that is not proven: no order, no price, no money.
+
+    Its claim, its states, its command and its way on the node are those of every lease.
+    """
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = LEASE_TRANSITIONS
+    EVENT: ClassVar[str] = "proving_lease"
+
+    public_id = PublicIdField("prv")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="proving_leases")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="proving_leases")
+    state = models.CharField(max_length=8, choices=LeaseState, default=LeaseState.RESERVED)
+    end_reason = models.CharField(max_length=32, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    duration_seconds = models.PositiveIntegerField()
+    reserved_at = models.DateTimeField()
+    probed_at = models.DateTimeField(null=True)  # when somebody last tried to reach its container
+    deadline_at = models.DateTimeField(null=True)  # when its present state ends at the latest
+    active_at = models.DateTimeField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    cards_freed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_proving_lease_on_a_node", fields=["node"], condition=Q(cards_freed_at=None)
+            )
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.node.firm_id]
+
+
 class LeaseCard(models.Model):
     """A card of a lease, with the claim that gives the right to it and the epoch of its assignment."""
 

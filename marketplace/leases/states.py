@@ -44,6 +44,7 @@ class EndReason(models.TextChoices):
     WORKLOAD_FAILED = "workload_failed", "The buyer's image or command failed"
     CARD_UNHEALTHY = "card_unhealthy", "A card became unhealthy"
     PAYMENT_DISPUTED = "payment_disputed", "The payment for it is disputed"
+    NOT_CLEANED = "not_cleaned", "Its card was not given back clean"  # of proving leases alone
 
 
 BUYERS_FAULT = frozenset({EndReason.WORKLOAD_FAILED, EndReason.BUYER_ENDED, EndReason.PAYMENT_DISPUTED})

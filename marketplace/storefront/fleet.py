@@ -11,6 +11,7 @@ from django.db.models import Prefetch
 from listings.models import CapacityListing, ListingCard
 from listings.states import ListingState
 from marketplace.accounts.models import Firm
+from marketplace.storefront.proving import ProofNote, proof_note
 from nodes.models import Card, Node
 from nodes.selectors import newest_passport_ids
 from nodes.states import Availability, NodeState
@@ -40,10 +41,11 @@ class CardRow:
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A host and its cards."""
+    """A host and its cards; `proof` says what it takes until they are offered, None where nothing does."""
 
     node: Node
     cards: list[CardRow]
+    proof: ProofNote | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +65,15 @@ def fleet_of(firm: Firm) -> list[NodeRow]:
     named, pools = _listed(firm)
     passports = newest_passport_ids(firm)
     cards = Card.objects.select_related("gpu_model", "status").order_by("index")
-    nodes = Node.objects.filter(firm=firm).exclude(state=NodeState.RETIRED).order_by("name")
-    rows = nodes.prefetch_related(Prefetch("cards", queryset=cards))
-    return [
-        NodeRow(
-            node,
-            [
-                dataclasses.replace(_card_row(card, node, named, pools), passport_id=passports.get(card.pk))
-                for card in node.cards.all()
-            ],
-        )
-        for node in rows
-    ]
+    nodes = Node.objects.filter(firm=firm).exclude(state=NodeState.RETIRED).order_by("name").select_related("proof")
+    found = []
+    for node in nodes.prefetch_related(Prefetch("cards", queryset=cards)):
+        rows = [
+            dataclasses.replace(_card_row(card, node, named, pools), passport_id=passports.get(card.pk))
+            for card in node.cards.all()
+        ]
+        found.append(NodeRow(node, rows, proof_note(node, is_listed=any(row.is_listed for row in rows))))
+    return found
 
 
 def totals_of(rows: list[NodeRow], now: datetime) -> Totals:

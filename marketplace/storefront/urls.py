@@ -60,6 +60,7 @@ urlpatterns = [
     path("leases/<str:lease_id>/telemetry.json", leases.lease_telemetry_json, name="lease-telemetry"),
     path("leases/<str:lease_id>/end/", leases.lease_end, name="lease-end"),
     path("sell/fleet/", fleet.fleet_page, name="fleet"),
+    path("sell/fleet/nodes/<str:node_id>/prove/", fleet.node_prove, name="node-prove"),
     path("sell/fleet/enrol/", enrolment.enrol_page, name="enrol"),
     path("sell/fleet/tokens/<str:token_id>/revoke/", enrolment.token_revoke, name="token-revoke"),
     path("sell/advisor/", advisor.advisor_page, name="advisor"),

@@ -23,8 +23,8 @@ from nodes.selectors import (
     cards_with_another_identity,
     claim_times,
     report_windows,
+    uuids_in_order,
 )
-from nodes.services.inventory import uuids_in_order
 from nodes.states import Availability, NodeState
 
 WINDOW_SPARE = timedelta(seconds=60)

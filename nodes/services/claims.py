@@ -1,4 +1,4 @@
-"""Taking and giving back the right to cards. Only the matcher and sales take claims."""
+"""Taking and giving back the right to cards. Only the matcher, sales and the proving of nodes take claims."""
 
 from __future__ import annotations
 

@@ -18,8 +18,9 @@ from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from nodes.agent.protocol import CARDS_PER_NODE_MAX, CardIdentity, Inventory, inventory_digest
 from nodes.models import Card, CardOrder, CardState, IdentityConflict, Node
-from nodes.selectors import arrivals_held_up
+from nodes.selectors import arrivals_held_up, uuids_in_order
 from nodes.services.identity import note_identity
+from nodes.services.proving import doubt_other_cards
 from nodes.services.transfers import arrives, may_have_been_sent, may_move
 from nodes.states import ARRIVED, Availability, NodeState
 
@@ -69,6 +70,7 @@ def apply_inventory(*, node: Node, inventory: Inventory, now: datetime) -> None:
     """Write the node's columns and its cards; call it with the node locked."""
     uuids, before = [card.uuid for card in inventory.cards], set(uuids_in_order(node))
     if node.inventory_at is None or uuids != uuids_in_order(node):
+        doubt_other_cards(node=node, uuids=uuids, now=now)
         node.inventory_at = now
         CardOrder.objects.create(node=node, since_at=now, uuids=uuids)
     node.inventory = dataclasses.asdict(inventory)
@@ -109,11 +111,6 @@ def _settle(conflict_id: int, now: datetime) -> bool:
     conflict.resolved_at, conflict.ruling = now, ARRIVED
     conflict.save(update_fields=["resolved_at", "ruling"])
     return True
-
-
-def uuids_in_order(node: Node) -> list[str]:
-    """The node's cards in the order of its reports."""
-    return [card["uuid"] for card in node.inventory.get("cards", [])]
 
 
 def _take_card(node: Node, identity: CardIdentity, place: int, now: datetime) -> bool:

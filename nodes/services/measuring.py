@@ -12,7 +12,7 @@ from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, TooMany
 from nodes.agent.passport import ROLES, ChallengeRequest
 from nodes.models import Card, CardOrder, CardTransfer, Claim, ConflictEvidence, IdentityConflict, Node, Passport
-from nodes.states import ClaimKind, NodeState
+from nodes.states import WORKED_ON, NodeState
 
 LAB = "lab"
 SUBJECT_LENGTH_MAX = 32
@@ -64,7 +64,7 @@ def check_subject(card: Card, node: Node, subject: str) -> None:
 def check_free(card: Card, since: datetime, until: datetime) -> None:
     """Raises Conflict where a lease falls into that time: its work and the tests would have disturbed each other."""
     period = DateTimeTZRange(since, until, "[]")
-    if Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__overlap=period).exists():
+    if Claim.objects.filter(card=card, kind__in=WORKED_ON, period__overlap=period).exists():
         raise Conflict("this card is leased: measure it when the lease has ended", code="card_leased")
 
 

@@ -10,7 +10,7 @@ from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict
 from nodes.models import Card, CardTransfer, Claim, Node
 from nodes.selectors import is_alive
-from nodes.states import ClaimKind
+from nodes.states import WORKED_ON
 
 
 @transaction.atomic
@@ -52,4 +52,4 @@ def may_move(card: Card, newcomer: Node, now: datetime) -> bool:
     """Whether a firm may have put its card into another host of its own: it is gone where it was, and not leased."""
     if card.firm_id != newcomer.firm_id or is_alive(card, now):
         return False
-    return not Claim.objects.filter(card=card, kind=ClaimKind.LEASE, period__contains=now).exists()
+    return not Claim.objects.filter(card=card, kind__in=WORKED_ON, period__contains=now).exists()

@@ -30,6 +30,7 @@ from nodes.serializers import (
 )
 from nodes.services.enrolment import create_enrolment_token, revoke_enrolment_token
 from nodes.services.fleet import change_node, retire_node
+from nodes.services.proving import prove_again
 from nodes.telemetry import card_series, fleet_series, stretch
 
 TOKEN_LIFE = timedelta(days=1)
@@ -101,6 +102,18 @@ class NodeRetireView(APIView):
         node = node_of_firm(caller.firm, public_id)
         retire_node(node=node, actor=caller.actor, now=clock.now())
         return Response(node_json(node))
+
+
+class NodeProveView(APIView):
+    """Try at once what failed before: the owner has put it right. Repeating it changes nothing."""
+
+    @extend_schema(request=None, responses=NodeShape, operation_id="nodes_prove")
+    def post(self, request: Request, public_id: str) -> Response:
+        caller = caller_of(request)
+        require(caller, Scope.FLEET)
+        node = node_of_firm(caller.firm, public_id)
+        prove_again(node=node, actor=caller.actor, now=clock.now())
+        return Response(node_json(node_of_firm(caller.firm, public_id)))
 
 
 class NodeTelemetryView(APIView):

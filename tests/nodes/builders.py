@@ -24,7 +24,7 @@ HEALTHY = [3.0, 2.0, 512.0, 41.0, 60.0, 300.0, 0.0, 0.0, 0.0, 0.0]
 
 
 def make_node(firm: Firm | None = None, **columns: Any) -> tuple[Node, str]:
-    """A node as enrolment leaves it, and its bearer."""
+    """A node as enrolment and a proving lease leave it, and its bearer."""
     number = next(_numbers)
     bearer = f"fal_node_{number:032d}"
     node = Node.objects.create(
@@ -38,6 +38,7 @@ def make_node(firm: Firm | None = None, **columns: Any) -> tuple[Node, str]:
             "country": "DE",
             "inventory_digest": "0123456789abcdef",
             "enrolled_at": NOON,
+            "proven_at": NOON,
         }
         | columns
     )

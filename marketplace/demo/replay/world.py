@@ -146,6 +146,7 @@ def _add_node(firm: Firm, node: TraceNode, model_id: int) -> None:
         runtime="docker",
         enrolled_at=BEGIN,
         last_seen_at=BEGIN,
+        proven_at=BEGIN,
     )
     cards = Card.objects.bulk_create(
         Card(

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from marketplace.events.transitions import WrongState, transition
-from marketplace.leases.models import Lease
+from marketplace.leases.models import Lease, ProvingLease
 from marketplace.leases.selectors import lease_for_update
 from marketplace.leases.services.escrow import release_unneeded_escrow
 from marketplace.leases.states import NOT_YET_USABLE, LeaseState
@@ -47,13 +47,19 @@ def start_lease(*, lease_id: int, now: datetime) -> None:
     transition(lease, LeaseState.STARTING, now=now)
 
 
-def reachable_leases(*, now: datetime, probe: Probe = probe_lease, limit: int = PROBES_PER_TICK) -> list[str]:
+def reachable_leases(
+    *,
+    now: datetime,
+    probe: Probe = probe_lease,
+    limit: int = PROBES_PER_TICK,
+    of: type[Lease] | type[ProvingLease] = Lease,
+) -> list[str]:
     """The leases whose container runs and answers, by public id.
 
     The probes go over the network, so they run outside any transaction, and apart from the tick that ends leases. Who
     was probed longest ago is next: containers that hang keep no other waiting for long.
     """
-    waiting = _next_to_probe(now, limit)
+    waiting = _next_to_probe(of, now, limit)
     with ThreadPoolExecutor(PROBES_AT_ONCE) as pool:
         answers = list(pool.map(lambda each: _answers(each, probe), waiting))
     return [each.holder for each, answered in zip(waiting, answers, strict=True) if answered]
@@ -64,12 +70,12 @@ def activate_leases(*, lease_ids: Iterable[str], now: datetime) -> int:
     return sum(_activate(each, now) for each in lease_ids)
 
 
-def _next_to_probe(now: datetime, limit: int) -> list[Assignment]:
+def _next_to_probe(of: type[Lease] | type[ProvingLease], now: datetime, limit: int) -> list[Assignment]:
     running = Assignment.objects.filter(wanted=Wanted.RUN, seen=Seen.RUNNING, reason="").exclude(ssh_host_key="")
-    starting = Lease.objects.filter(state=LeaseState.STARTING, public_id__in=running.values("holder"))
+    starting = of.objects.filter(state=LeaseState.STARTING, public_id__in=running.values("holder"))
     oldest = starting.order_by(F("probed_at").asc(nulls_first=True), "pk").values_list("public_id", flat=True)
     chosen = list(oldest[:limit])
-    Lease.objects.filter(public_id__in=chosen).update(probed_at=now)
+    of.objects.filter(public_id__in=chosen).update(probed_at=now)
     return list(running.filter(holder__in=chosen))
 
 

@@ -24,10 +24,12 @@ from marketplace.payments.states import DepositState
 from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
+from marketplace.storefront.proving import reason_of
 from nodes.models import ConflictEvidence, IdentityChange, IdentityConflict, Node
 from nodes.selectors import (
     answered_at_once,
     evidence_of,
+    nodes_that_fail_their_proof,
     open_conflicts,
     open_identity_changes,
     quarantined_nodes,
@@ -57,6 +59,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "named": deposits_by_reference(reference) if reference else None,
         "deposits": waiting_deposits()[:ROWS_MAX],
         "nodes": quarantined_nodes()[:ROWS_MAX],
+        "unproven": [(node, reason_of(node.proof)) for node in nodes_that_fail_their_proof()[:ROWS_MAX]],
         "disputes": open_disputes()[:ROWS_MAX],
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
