@@ -155,6 +155,7 @@ class GatewayCall(models.Model):
     created_at = models.DateTimeField()
     next_try_at = models.DateTimeField()
     first_tried_at = models.DateTimeField(null=True)
+    last_tried_at = models.DateTimeField(null=True)
     must_look = models.BooleanField(default=False)  # whether it was done has to be found out first
     is_given_up = models.BooleanField(default=False)  # an operator's word: if it was not done, it never will be
     object_id = models.CharField(max_length=255, blank=True)

@@ -16,11 +16,12 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros, lock_accounts
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.entries import book_entry
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, DepositRefund, GatewayCall
 from marketplace.payments.outbox import enqueue
-from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named
+from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, owes
 from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
 
@@ -38,12 +39,14 @@ def refund_deposit(
 ) -> tuple[DepositRefund, bool]:
     """Send a part of a deposit back out of the firm's wallet; returns the refund and whether it is new.
 
-    Raises NotFound, Conflict for a deposit that can't be refunded or not by so much, Invalid for an amount between two
-    coins, and InsufficientFunds when the wallet has less.
+    Raises NotFound, Conflict for a deposit that can't be refunded or not by so much and for a firm that owes, Invalid
+    for an amount between two coins, and InsufficientFunds when the wallet has less.
     """
     deposit = deposit_of(firm, deposit_id)
 
     def make() -> str:
+        if owes(firm):
+            raise Conflict("a part of a payment that was taken back is owed: it is taken first", code="debt_owed")
         return str(_begin(deposit, None, amount_micros, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "amount_micros": amount_micros}}
@@ -137,7 +140,7 @@ def _put_aside(refund: DepositRefund, kind: AccountKind, firm: Firm, micros: int
 
 
 def _post(refund: DepositRefund, what: str, legs: list[Leg], now: datetime) -> None:
-    ref = what if ":" in what else f"refund:{refund.public_id}:{what}"
+    ref = f"refund:{refund.public_id}:{what}"
     post(ref=ref, code=Code.DEPOSIT_REFUND, legs=legs, subject=refund.deposit.public_id, now=now)
 
 
@@ -181,19 +184,30 @@ def refund_seen(fact: Mapping[str, Any], now: datetime) -> None:
     refund = _refund_for_update(object_id=fact["refund_id"])
     if refund is None or refund.state == TransferState.FAILED:
         return
-    deposit, entry = refund.deposit, fact["entry"]
-    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=deposit.currency, ref=deposit.gateway)
-    amount = refund.amount_micros
+    entry, back = fact["entry"], fact["came_back"]
     if entry is not None:
-        _post(refund, f"{deposit.gateway}:{entry['id']}", [Leg(_aside(refund), -amount), Leg(outside, amount)], now)
+        _book(refund, entry, -refund.amount_micros, _aside(refund), now)
     if fact["status"] == "succeeded" and refund.state == TransferState.SENT:
         transition(refund, TransferState.PAID, now=now)
     elif fact["status"] in {"failed", "canceled"}:
-        if entry is not None and fact["came_back"] is None:
+        if entry is not None and back is None:
             raise GatewayError(Trouble.RETRY, "what came back is not in the gateway's books yet")
         transition(refund, TransferState.FAILED, now=now, reason="sent_back_by_the_bank")
-        back = fact["came_back"]
         if back is None:
             _give_back(refund, now)
         else:
-            _post(refund, f"{deposit.gateway}:{back['id']}", [Leg(outside, -amount), Leg(_owner(refund), amount)], now)
+            _book(refund, back, refund.amount_micros, _owner(refund), now)
+
+
+def _book(refund: DepositRefund, entry: Mapping[str, Any], amount_micros: int, account: Account, now: datetime) -> None:
+    if entry["amount_micros"] != amount_micros:
+        raise GatewayError(Trouble.ASK, f"{refund.public_id} moved {entry['amount_micros']}, not {amount_micros}")
+    deposit = refund.deposit
+    book_entry(
+        gateway=deposit.gateway,
+        entry=entry,
+        account=account,
+        code=Code.DEPOSIT_REFUND,
+        subject=deposit.public_id,
+        now=now,
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import FieldError, Invalid, NotFound
-from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
-from marketplace.payments.models import Deposit, PaymentDispute
-from marketplace.payments.states import DepositState, PaymentDisputeState
+from marketplace.payments.gateway import DepositRequest, Instructions, Operation, PaymentGateway
+from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
+from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
 from marketplace.payments.stripe_gateway.gateway import StripeGateway
 from marketplace.payments.wire import WireGateway
 
@@ -37,10 +37,11 @@ def gateway_named(name: str) -> PaymentGateway:
 
 
 def instructions_for(deposit: Deposit) -> Instructions | None:
-    """How to pay, as long as the money is waited for."""
-    if deposit.state != DepositState.CREATED:
+    """How to pay, as long as the money is waited for and the gateway is still here."""
+    gateway = gateways().get(deposit.gateway)
+    if deposit.state != DepositState.CREATED or gateway is None:
         return None
-    return gateway_named(deposit.gateway).start_deposit(
+    return gateway.start_deposit(
         DepositRequest(
             deposit_id=deposit.public_id,
             reference=deposit.reference,
@@ -85,8 +86,18 @@ def deposits_by_reference(text: str) -> QuerySet[Deposit]:
 
 
 def overdue_deposits(now: datetime) -> QuerySet[Deposit]:
-    """Deposits whose money never came."""
-    return Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now).order_by("pk")
+    """Deposits whose money never came. Of a charge that is not settled nobody knows that yet."""
+    overdue = Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now)
+    charging = GatewayCall.objects.filter(
+        operation=Operation.CHARGE_SAVED, state__in=[CallState.WAITING, CallState.ASKING], subject=OuterRef("public_id")
+    )
+    return overdue.exclude(Exists(charging)).order_by("pk")
+
+
+def is_being_charged(deposit: Deposit) -> bool:
+    """Whether a saved card is, or was, charged for it: the money can still come."""
+    charges = GatewayCall.objects.filter(subject=deposit.public_id, operation=Operation.CHARGE_SAVED)
+    return charges.exclude(state=CallState.FAILED).exists()
 
 
 def deposit_for_update(public_id: str) -> Deposit:

@@ -19,7 +19,14 @@ from marketplace.payments.gateway import Operation
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, TopUpRule
 from marketplace.payments.reference import new_reference
-from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
+from marketplace.payments.selectors import (
+    any_deposit,
+    deposit_for_update,
+    deposit_of,
+    gateway_named,
+    is_being_charged,
+    overdue_deposits,
+)
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.services.booking import ask_to_confirm
 
@@ -84,8 +91,13 @@ def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, no
 
 @transaction.atomic
 def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "system") -> Deposit:
-    """The firm will not pay after all. Raises NotFound, and WrongState when the money was there first."""
+    """The firm will not pay after all.
+
+    Raises NotFound, WrongState when the money was there first, and Conflict while the saved card is being charged.
+    """
     deposit = deposit_of(firm, deposit_id)
+    if is_being_charged(deposit):
+        raise Conflict("your card is being charged for this: wait for what comes of it", code="being_charged")
     transition(deposit, DepositState.CANCELLED, now=now, actor=actor, reason="cancelled_by_firm")
     close_page(deposit, now)
     return deposit
@@ -93,19 +105,25 @@ def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "
 
 def look_at_payment(deposit: Deposit, now: datetime) -> None:
     """The firm came back from the payment page: find out soon whether it paid."""
-    if deposit.page_id and deposit.state == DepositState.CREATED:
+    if deposit.state == DepositState.CREATED:
+        _look(deposit, now)
+
+
+def _look(deposit: Deposit, now: datetime) -> None:
+    if deposit.page_id:
         look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
+    elif deposit.payment_id:
+        look_at(deposit.gateway, "payment_intent", deposit.payment_id, now=now)
 
 
 def expire_deposits(*, now: datetime) -> int:
     """Stop waiting for what never came; returns how many. An operator can still confirm a late wire."""
     expired = 0
     for deposit in overdue_deposits(now)[:EXPIRE_AT_ONCE]:
-        with contextlib.suppress(WrongState):
+        with contextlib.suppress(WrongState), transaction.atomic():
             transition(deposit, DepositState.EXPIRED, now=now, reason="not_paid")
             expired += 1
-            if deposit.page_id:  # the news of it may have been lost
-                look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
+            _look(deposit, now)  # the news of it may have been lost
     return expired
 
 

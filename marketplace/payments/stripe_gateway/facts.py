@@ -91,19 +91,20 @@ def _refund(client: stripe.StripeClient, object_id: str) -> Fact:
 
 
 def _dispute(client: stripe.StripeClient, object_id: str) -> Fact:
-    """`is_inquiry` while the bank only asks and has taken nothing."""
+    """`is_inquiry` while the bank only asks and has taken nothing, and where it was kept from taking anything."""
     dispute = client.v1.disputes.retrieve(object_id, {"expand": ["payment_intent"]})
     currency, due = dispute.currency.upper(), dispute.evidence_details.due_by
+    entries = [entry(each) for each in dispute.balance_transactions]
     return {
         "dispute_id": dispute.id,
         "deposit_id": _named(dispute.payment_intent) if dispute.payment_intent else "",
         "status": dispute.status,
-        "is_inquiry": dispute.status.startswith("warning_"),
+        "is_inquiry": dispute.status.startswith("warning_") or (dispute.status == "prevented" and not entries),
         "reason": dispute.reason,
         "currency": currency,
         "amount_micros": micros(dispute.amount, currency),
         "answer_by": datetime.fromtimestamp(due, UTC) if due else None,
-        "entries": [entry(each) for each in dispute.balance_transactions],
+        "entries": entries,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from marketplace.common.errors import Conflict
@@ -10,8 +12,10 @@ from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.saved_cards import save_card
-from marketplace.payments.top_ups import set_rule, top_up
+from marketplace.payments.services import cancel_deposit, expire_deposits
+from marketplace.payments.top_ups import end_rule, set_rule, top_up
 from tests.factories import fund, make_firm, make_person
+from tests.marketplace.payments.test_disputes import disputed
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
 
 __all__ = ["_plain_static_files"]
@@ -155,3 +159,58 @@ def test_without_a_card_there_is_no_rule(here):
     fund(firm, 1)
     with pytest.raises(Conflict, match="save a card first"):
         ruled(here, firm)
+
+
+def test_a_charge_that_is_not_settled_is_neither_cancelled_nor_followed_by_another(here):
+    firm = make_firm()
+    saved(here, firm)
+    ruled(here, firm)
+    assert top_up(now=here.now) == 1
+    here.fault("reply_lost", operation="POST /v1/payment_intents")
+    here.work()
+    deposit = Deposit.objects.get()
+    with pytest.raises(Conflict, match="being charged"):
+        cancel_deposit(firm=firm, deposit_id=deposit.public_id, now=here.now)
+    here.now += timedelta(hours=26)
+    assert (expire_deposits(now=here.now), top_up(now=here.now)) == (0, 0)
+    here.work_through()
+    here.hear()
+    assert in_wallet(firm) == 50_000_000
+    assert len(here.sim.client().v1.payment_intents.list({}).data) == 1
+
+
+def test_a_page_that_opens_late_does_not_take_the_place_of_a_newer_one(here):
+    firm = make_firm()
+    for key in ("k", "k2"):
+        card = save_card(firm=firm, key=key, now=here.now)
+    here.fault("error", operation="POST /v1/customers")
+    here.work()
+    card.refresh_from_db()
+    newer, customer = card.page_id, card.customer_id
+    here.work_through()
+    assert GatewayCall.objects.filter(state="done").count() == 2
+    here.sim.ask("POST", f"/checkout/{newer}", "card=pm_card_visa")
+    here.hear()
+    card.refresh_from_db()
+    assert (card.label, card.customer_id) == ("visa 4242", customer)
+
+
+def test_a_firm_whose_payment_is_disputed_is_not_charged_again_by_itself(here):
+    firm = make_firm()
+    saved(here, firm)
+    ruled(here, firm)
+    disputed(here, firm)
+    assert tick(here) == 0
+    assert TopUpRule.objects.get().reason == "payment_disputed"
+
+
+def test_a_rule_that_is_turned_off_while_its_charge_is_booked_holds_no_money_up(here):
+    firm = make_firm()
+    saved(here, firm, "pm_card_authenticationRequired")
+    rule = ruled(here, firm)
+    tick(here)
+    here.pay(Deposit.objects.get())
+    end_rule(firm=firm, rule_id=rule.public_id, now=here.now, actor="test")
+    here.hear()
+    rule.refresh_from_db()
+    assert (rule.state, in_wallet(firm)) == ("off", 50_000_000)
