@@ -115,7 +115,8 @@ def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
         pay_url="",
     )
     _book(deposit, charge["entry"], now)
-    turn_on_again(TopUpRule.objects.filter(pk=deposit.rule_id), now)
+    if deposit.rule_id is not None:
+        turn_on_again(TopUpRule.objects.filter(pk=deposit.rule_id), now)
 
 
 def _paid_again(deposit: Deposit, fact: Mapping[str, Any], now: datetime) -> None:

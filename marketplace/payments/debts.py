@@ -15,9 +15,7 @@ from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
 
 
-def take_owed(
-    firm: Firm, owed_micros: int, *, into: Account, ref: str, code: Code, subject: str, now: datetime
-) -> int:
+def take_owed(firm: Firm, owed_micros: int, *, into: Account, ref: str, code: Code, subject: str, now: datetime) -> int:
     """Move what there is of it; returns how much that was."""
     accounts = _own(firm, into.currency)
     lock_accounts(account.pk for account in accounts)
@@ -32,9 +30,7 @@ def take_owed(
     return taken
 
 
-def give_back(
-    firm: Firm, micros: int, *, out_of: Account, ref: str, code: Code, subject: str, now: datetime
-) -> None:
+def give_back(firm: Firm, micros: int, *, out_of: Account, ref: str, code: Code, subject: str, now: datetime) -> None:
     """Move back what was taken: into the earnings what came out of them, and the rest into the wallet."""
     wallet, earnings = _own(firm, out_of.currency)
     taken = Entry.objects.filter(account=earnings, journal__subject=subject)

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Conflict, NotAllowed, NotFound
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, lock_accounts
@@ -29,7 +29,6 @@ from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import disputes_in_force
 from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
 
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 STATES = {
     "needs_response": PaymentDisputeState.OPEN,
     "under_review": PaymentDisputeState.ANSWERED,
@@ -86,9 +85,7 @@ def _loss(dispute: PaymentDispute) -> Account:
 
 def _frozen(dispute: PaymentDispute) -> Account:
     deposit = dispute.deposit
-    return account_for(
-        firm=deposit.firm, kind=AccountKind.FROZEN, currency=deposit.currency, ref=dispute.public_id
-    )
+    return account_for(firm=deposit.firm, kind=AccountKind.FROZEN, currency=deposit.currency, ref=dispute.public_id)
 
 
 def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> None:
@@ -167,7 +164,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
         return str(dispute.public_id)
 
     body = {"evidence": dispute_id, "words": words}
-    once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+    once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)
     return PaymentDispute.objects.get(public_id=dispute_id)
 
 

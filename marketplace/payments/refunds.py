@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
-from marketplace.events.services import once
+from marketplace.events.services import keys_of_operator, once
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros, lock_accounts
@@ -21,17 +21,16 @@ from marketplace.payments.gateway import GatewayError, Operation, Receipt, Troub
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, DepositRefund, GatewayCall
 from marketplace.payments.outbox import enqueue
-from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, owes
+from marketplace.payments.outside_refunds import came_back, collect, loss_of, made_outside
+from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, refuse_debtors
 from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
-
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def refundable_micros(deposit: Deposit) -> int:
     """What of a deposit has not gone back yet, nor is on its way."""
     back = deposit.refunds.exclude(state=TransferState.FAILED).aggregate(sum=Sum("amount_micros"))["sum"] or 0
-    return deposit.amount_micros - back
+    return max(0, deposit.amount_micros - back)
 
 
 def refund_deposit(
@@ -45,8 +44,7 @@ def refund_deposit(
     deposit = deposit_of(firm, deposit_id)
 
     def make() -> str:
-        if owes(firm):
-            raise Conflict("a part of a payment that was taken back is owed: it is taken first", code="debt_owed")
+        refuse_debtors(firm)
         return str(_begin(deposit, None, amount_micros, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "amount_micros": amount_micros}}
@@ -70,7 +68,7 @@ def refund_from_seller(
         return str(_begin(deposit, seller, amount_micros, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "seller": seller.public_id, "amount_micros": amount_micros}}
-    public_id, _ = once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+    public_id, _ = once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)
     return DepositRefund.objects.get(public_id=public_id)
 
 
@@ -181,12 +179,13 @@ def _owner(refund: DepositRefund) -> Account:
 @transaction.atomic
 def refund_seen(fact: Mapping[str, Any], now: datetime) -> None:
     """What a refund has come to: out of the books with it once, and in again when the bank sent it back."""
-    refund = _refund_for_update(object_id=fact["refund_id"])
+    refund = _refund_for_update(object_id=fact["refund_id"]) or made_outside(fact, now)
     if refund is None or refund.state == TransferState.FAILED:
         return
     entry, back = fact["entry"], fact["came_back"]
     if entry is not None:
-        _book(refund, entry, -refund.amount_micros, _aside(refund), now)
+        leaves = loss_of(refund) if refund.is_from_outside else _aside(refund)
+        _book(refund, entry, -refund.amount_micros, leaves, now)
     if fact["status"] == "succeeded" and refund.state == TransferState.SENT:
         transition(refund, TransferState.PAID, now=now)
     elif fact["status"] in {"failed", "canceled"}:
@@ -196,7 +195,12 @@ def refund_seen(fact: Mapping[str, Any], now: datetime) -> None:
         if back is None:
             _give_back(refund, now)
         else:
-            _book(refund, back, refund.amount_micros, _owner(refund), now)
+            returns_to = loss_of(refund) if refund.is_from_outside else _owner(refund)
+            _book(refund, back, refund.amount_micros, returns_to, now)
+        if refund.is_from_outside:
+            came_back(refund, now)
+    if refund.is_from_outside:
+        collect(refund, Code.DEPOSIT_REFUND, now)
 
 
 def _book(refund: DepositRefund, entry: Mapping[str, Any], amount_micros: int, account: Account, now: datetime) -> None:

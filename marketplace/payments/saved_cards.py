@@ -15,11 +15,11 @@ from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict
 from marketplace.events.services import once, record_event
 from marketplace.events.transitions import transition
-from marketplace.payments.gateway import Operation, Receipt
+from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import STRIPE, gateways
-from marketplace.payments.states import TopUpState
+from marketplace.payments.states import CallState, TopUpState
 
 PAGE = "/wallet/top-ups/"
 
@@ -70,13 +70,28 @@ def _open_page(card: SavedCard, now: datetime) -> None:
 
 
 def page_opened(call: GatewayCall, receipt: Receipt, now: datetime) -> None:
-    """The firm can save its card now. A page that was asked for earlier and opens later takes no place of a newer one."""
+    """The firm can save its card now. An older page that opens late does not take the place of a newer one."""
     if GatewayCall.objects.filter(subject=call.subject, operation=call.operation, pk__gt=call.pk).exists():
         return
     card = SavedCard.objects.select_for_update().get(public_id=call.subject)
     card.page_id, card.page_url = receipt.object_id, receipt.data["url"]
     card.customer_id = receipt.data["customer_id"]
     card.save(update_fields=["page_id", "page_url", "customer_id"])
+
+
+def page_refused(call: GatewayCall, refusal: GatewayError, now: datetime) -> None:
+    """There will be no page. A customer that the gateway no longer knows is made anew with the next one."""
+    card = SavedCard.objects.select_for_update().get(public_id=call.subject)
+    if refusal.code == "resource_missing":
+        card.customer_id = ""
+        card.save(update_fields=["customer_id"])
+    record_event(firm_id=card.firm_id, type="saved_card.refused", subject=card.public_id, reason=refusal.code, now=now)
+
+
+def is_opening(card: SavedCard) -> bool:
+    """Whether a page on which it is saved is still to come."""
+    calls = GatewayCall.objects.filter(subject=card.public_id, state__in=[CallState.WAITING, CallState.ASKING])
+    return calls.exists()
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.db import transaction
 from marketplace.accounts.models import Firm, User
 from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import WrongState, transition
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
 from marketplace.payments.gateway import Operation
@@ -32,7 +32,6 @@ from marketplace.payments.wire.services.booking import ask_to_confirm
 
 OPEN_DEPOSITS_MAX = 50  # per firm
 EXPIRE_AT_ONCE = 200  # per tick
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def start_deposit(
@@ -53,7 +52,7 @@ def start_deposit(
     body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
 
     def make() -> str:
-        return str(_create(firm, gateway, currency, amount_micros, actor, now).public_id)
+        return str(begin_deposit(firm, gateway, currency, amount_micros, actor, now).public_id)
 
     public_id, is_new = once(firm_id=firm.pk, key=idempotency_key, body=body, now=now, make=make)
     return deposit_of(firm, public_id), is_new
@@ -78,9 +77,9 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
 
 
 def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, now: datetime) -> Deposit:
-    """`confirm_deposit`, with the memory of the idempotency key, which is the operators' and no firm's."""
+    """`confirm_deposit`, with the memory of the idempotency key, which is that operator's own."""
     once(
-        firm_id=OPERATORS,
+        firm_id=keys_of_operator(operator.pk),
         key=key,
         body={"confirm": deposit_id},
         now=now,
@@ -144,7 +143,8 @@ def check_taken(gateway: str, currency: str, amount_micros: int) -> None:
         )
 
 
-def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+def begin_deposit(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+    """A deposit with its page, where the gateway has one; call it inside a transaction, after `check_taken`."""
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")

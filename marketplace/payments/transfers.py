@@ -19,6 +19,7 @@ from marketplace.payments.models import GatewayCall, SellerAccount, SellerTransf
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.payouts.selectors import terms
 from marketplace.payments.selectors import gateway_named, gateways, owes
+from marketplace.payments.sellers import way_of_paying
 from marketplace.payments.states import SellerAccountState, TransferState
 
 
@@ -35,6 +36,8 @@ def send_earnings(*, now: datetime) -> int:
 @transaction.atomic
 def _send(account: SellerAccount, currency: str, tick: int, now: datetime) -> bool:
     lock_firm(account.firm)
+    if way_of_paying(account.firm) != account.gateway:
+        return False
     lock_accounts(Account.objects.filter(firm=account.firm, currency=currency).values_list("pk", flat=True))
     free = terms(account.firm, currency, now).free.free_micros
     amount = free - free % tick  # what is below a coin stays on the ledger

@@ -138,7 +138,13 @@ def test_no_operator_confirms_what_the_gateway_confirms(here):
 
 def test_who_pays_a_deposit_twice_has_both_in_the_wallet_and_hears_of_it(here):
     deposit = here.paid(firm := make_firm())
-    given = {"amount": 10_000, "currency": "usd", "payment_method": "pm_card_visa", "off_session": True, "confirm": True}
+    given = {
+        "amount": 10_000,
+        "currency": "usd",
+        "payment_method": "pm_card_visa",
+        "off_session": True,
+        "confirm": True,
+    }
     here.sim.client().v1.payment_intents.create({**given, "metadata": {"deposit": deposit.public_id}})
     here.hear()
     look_at("stripe", "payment_intent", here.sim.client().v1.payment_intents.list({}).data[0].id, now=here.now)

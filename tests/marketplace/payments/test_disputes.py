@@ -19,7 +19,7 @@ from marketplace.payments.inbox import look_at
 from marketplace.payments.models import PaymentDispute
 from marketplace.payments.refunds import refund_deposit
 from marketplace.payments.services import look_at_payment
-from tests.factories import fund, make_firm, make_person
+from tests.factories import api_of, fund, make_firm, make_person
 from tests.market import Market
 from tests.marketplace.payments.test_money_out import outside
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
@@ -240,7 +240,18 @@ def test_who_owes_sends_nothing_back_to_a_card(here):
     disputed(here, firm := make_firm(), spent=75 * DOLLAR)
     other = here.paid(firm, key="k2")
     with pytest.raises(Conflict) as refused:
-        refund_deposit(
-            firm=firm, deposit_id=other.public_id, amount_micros=DOLLAR, key="r", now=here.now, actor="test"
-        )
+        refund_deposit(firm=firm, deposit_id=other.public_id, amount_micros=DOLLAR, key="r", now=here.now, actor="test")
     assert refused.value.code == "debt_owed"
+
+
+def test_by_the_api_a_firm_reads_what_is_held_and_owed(here):
+    dispute = disputed(here, firm := make_firm(), spent=75 * DOLLAR)
+    client = api_of(firm)
+    (shown,) = client.get("/api/v1/payment-disputes/", {"state": "open"}).json()["data"]
+    amounts = {name: shown[name]["amount"] for name in ("amount", "held", "owed")}
+    assert amounts == {"amount": "100.000000", "held": "25.000000", "owed": "75.000000"}
+    assert (shown["id"], shown["deposit"]) == (dispute.public_id, dispute.deposit.public_id)
+    send(here, dispute, WINNING)
+    shown = client.get(f"/api/v1/payment-disputes/{dispute.public_id}/").json()
+    assert (shown["state"], shown["held"]["amount"], shown["owed"]["amount"]) == ("won", "0.000000", "0.000000")
+    assert client.get("/api/v1/payment-disputes/", {"state": "open"}).json()["data"] == []

@@ -14,7 +14,7 @@ from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRu
 from marketplace.payments.saved_cards import save_card
 from marketplace.payments.services import cancel_deposit, expire_deposits
 from marketplace.payments.top_ups import end_rule, set_rule, top_up
-from tests.factories import fund, make_firm, make_person
+from tests.factories import api_of, fund, make_firm, make_person
 from tests.marketplace.payments.test_disputes import disputed
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
 
@@ -214,3 +214,44 @@ def test_a_rule_that_is_turned_off_while_its_charge_is_booked_holds_no_money_up(
     here.hear()
     rule.refresh_from_db()
     assert (rule.state, in_wallet(firm)) == ("off", 50_000_000)
+
+
+def test_by_the_api_a_rule_is_set_changed_and_stopped(here):
+    firm = make_firm()
+    client, path = api_of(firm), "/api/v1/top-up-rules/"
+
+    def put(key, **body):
+        body = {"currency": "USD", "below": "10.00", "amount": "50.00"} | body
+        return client.post(path, body, format="json", headers={"Idempotency-Key": key})
+
+    assert put("a").json()["code"] == "no_card"
+    saved(here, firm)
+    made = put("a").json()
+    assert (made["state"], made["below"], made["amount"]["amount"]) == (
+        "on",
+        {"amount": "10.000000", "currency": "USD"},
+        "50.000000",
+    )
+    assert put("a", amount="70.00").status_code == 422
+    assert put("b", amount="70.00").json()["id"] == made["id"]
+    assert put("c", surprise="x").status_code == 400
+    assert put("d", amount="0.001").json()["code"] == "bad_amount"
+    assert client.get(path).json()["data"][0]["amount"]["amount"] == "70.000000"
+    stopped = client.post(f"{path}{made['id']}/stop/")
+    assert (stopped.status_code, stopped.json()["state"]) == (200, "off")
+    assert client.post(f"{path}{made['id']}/stop/").status_code == 409
+    assert tick(here) == 0
+    assert client.get(f"{path}{made['id']}/").json()["state"] == "off"
+
+
+def test_a_page_that_stripe_refuses_is_told_and_the_next_one_opens(here):
+    """Somebody deleted the customer in the dashboard."""
+    firm = make_firm()
+    buyer = browser(make_person(firm))
+    SavedCard.objects.create(firm=firm, gateway="stripe", customer_id="cus_nowhere")
+    save_card(firm=firm, key="a", now=here.now)
+    assert "is being opened" in buyer.get(url("top-ups")).content.decode()
+    here.work()
+    assert Event.objects.get(type="saved_card.refused", firm_id=firm.pk).reason == "resource_missing"
+    assert "No card is saved" in buyer.get(url("top-ups")).content.decode()
+    assert saved(here, firm).label == "visa 4242"
