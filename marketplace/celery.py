@@ -26,6 +26,7 @@ BEAT: dict[str, float] = {
     "leases.end_disputed_leases": 5.0,
     "leases.rate_nodes": 60.0,
     "sales.match_cards": 1.0,
+    "sales.finish_purchases": 2.0,
     "sales.advance_sales": 2.0,
     "sales.ask_rules_again": 60.0,
     "settlement.settle_leases": 5.0,

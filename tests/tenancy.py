@@ -15,8 +15,9 @@ from marketplace.accounts.models import Firm
 from marketplace.accounts.services import create_api_key
 from marketplace.compliance.models import ComplianceDecision
 from marketplace.leases.models import Lease
-from marketplace.payments.models import BankDetails, Payout
+from marketplace.payments.models import BankDetails, PaymentDispute, Payout, TopUpRule
 from marketplace.payments.services import start_deposit
+from marketplace.sales.models import CardPurchase
 from nodes.services.enrolment import create_enrolment_token
 from tests.cards import bid, draft, list_for_sale
 from tests.factories import NOON, fee_invoice, fund, make_person
@@ -88,6 +89,17 @@ class World:
         self.deposit = start_deposit(
             firm=self.bob, currency="USD", amount_micros=10_000, idempotency_key="d", now=NOON
         )[0]
+        self.rule = TopUpRule.objects.create(
+            firm=self.bob, currency="USD", below_micros=10_000, amount_micros=10_000, created_at=NOON
+        )
+        self.payment_dispute = PaymentDispute.objects.create(
+            deposit=self.deposit, object_id="du_1", amount_micros=10_000, held_micros=10_000, reason="fraudulent",
+            state="won", opened_at=NOON,
+        )  # fmt: skip
+        self.purchase = CardPurchase.objects.create(
+            firm=self.bob, actor="test", listing=self.card_listing, count=1, most_micros=10_000, ships_to="FR",
+            address="x", deposit=self.deposit, created_at=NOON,
+        )  # fmt: skip
 
 
 def _bobs(**names: Callable[[World], str]) -> Callable[[World], tuple[Firm, dict[str, str]]]:
@@ -102,6 +114,7 @@ _MEMBER = _bobs(public_id=lambda world: world.person.public_id)
 _INVITATION = _bobs(public_id=lambda world: world.invitation.public_id)
 _KEY = _bobs(public_id=lambda world: world.key.public_id)
 _DEPOSIT = _bobs(public_id=lambda world: world.deposit.public_id)
+_RULE = _bobs(rule_id=lambda world: world.rule.public_id)
 _DOCUMENT = _bobs(document_id=lambda world: world.document.public_id)
 _PAYOUT = _bobs(payout_id=lambda world: world.payout.public_id)
 _ORDER = _bobs(order_id=lambda world: world.order_id)
@@ -124,6 +137,9 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
     "deposits/<slug:public_id>/cancel/": _DEPOSIT,
     "deposits/<slug:public_id>/confirm/": _DEPOSIT,
     "deposits/<slug:public_id>/refund/": _DEPOSIT,
+    **dict.fromkeys(["top-up-rules/<str:rule_id>/", "top-up-rules/<str:rule_id>/stop/"], _RULE),
+    "payment-disputes/<str:dispute_id>/": _bobs(dispute_id=lambda world: world.payment_dispute.public_id),
+    "card-purchases/<str:purchase_id>/": _bobs(purchase_id=lambda world: world.purchase.public_id),
     "payouts/<str:payout_id>/": _PAYOUT,
     "payouts/<str:payout_id>/cancel/": _PAYOUT,
     "bank-details/<str:details_id>/withdraw/": _bobs(details_id=lambda world: world.details.public_id),
@@ -145,7 +161,7 @@ OBJECT_ROUTES: dict[str, Callable[[World], tuple[Firm, dict[str, str]]]] = {
             "card-listings/<str:listing_id>/",
             *(
                 f"card-listings/<str:listing_id>/{each}/"
-                for each in ("photos", "open", "pause", "close", "quote", "buy")
+                for each in ("photos", "open", "pause", "close", "quote", "buy", "buy-by-card")
             ),
         ],
         _CARD_LISTING,
@@ -218,7 +234,9 @@ WRITES: dict[tuple[str, str], frozenset[str]] = {
     ("patch", "card-listings/<str:listing_id>/"): SELLS,
     **{("post", f"card-listings/<str:listing_id>/{each}/"): SELLS for each in ("photos", "open", "pause", "close")},
     ("post", "card-listings/<str:listing_id>/quote/"): FREE,
-    ("post", "card-listings/<str:listing_id>/buy/"): frozenset({"trade"}),
+    **{("post", f"card-listings/<str:listing_id>/{each}/"): frozenset({"trade"}) for each in ("buy", "buy-by-card")},
+    ("post", "top-up-rules/"): frozenset({"finance"}),
+    ("post", "top-up-rules/<str:rule_id>/stop/"): frozenset({"finance"}),
     ("post", "card-bids/"): frozenset({"trade"}),
     ("patch", "card-bids/<str:bid_id>/"): frozenset({"trade"}),
     ("post", "card-bids/<str:bid_id>/cancel/"): frozenset({"trade"}),

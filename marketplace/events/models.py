@@ -41,7 +41,7 @@ class Event(models.Model):
 class IdempotencyKey(models.Model):
     """A key that a firm has used, and what it made; stored in the transaction of the effect."""
 
-    firm_id = models.BigIntegerField()
+    firm_id = models.BigIntegerField()  # below zero: an operator's
     key = models.CharField(max_length=255)
     body_hash = models.BinaryField()
     resource = models.CharField(max_length=32)

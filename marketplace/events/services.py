@@ -35,6 +35,11 @@ def record_event(
     )
 
 
+def keys_of_operator(operator_id: int) -> int:
+    """The `firm_id` of an operator's own keys; those of firms begin at 1."""
+    return -operator_id
+
+
 def is_remembered(*, firm_id: int, key: str | None) -> bool:
     """Whether something was made with this key before."""
     return bool(key) and IdempotencyKey.objects.filter(firm_id=firm_id, key=key).exists()

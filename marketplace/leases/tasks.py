@@ -10,6 +10,7 @@ from marketplace.leases.services.disputed import end_disputed_leases
 from marketplace.leases.services.proving import activate_proving_leases, prove_nodes, reachable_proving_leases
 from marketplace.leases.services.rating import rate_nodes
 from marketplace.leases.services.starting import activate_leases, reachable_leases
+from marketplace.orders.services.closing import cancel_disputed_orders
 
 
 @shared_task(name="leases.advance_leases")
@@ -41,4 +42,5 @@ def rate_nodes_task() -> None:
 
 @shared_task(name="leases.end_disputed_leases")
 def end_disputed_leases_task() -> None:
+    cancel_disputed_orders(now=clock.now())
     end_disputed_leases(now=clock.now())

@@ -23,7 +23,7 @@ from marketplace.matching.hashes import input_hash, output_hash, round_hash
 from marketplace.matching.translation import ask_from, bid_from, rules
 from marketplace.matching.values import Ask, Bid, RoundResult
 from marketplace.orders.models import Order
-from marketplace.orders.services.closing import close_order, fill_order
+from marketplace.orders.services.closing import PAYERS_BANK, close_order, fill_order
 from marketplace.orders.states import ONE_ROUND, OrderReason, OrderState
 from nodes.models import Node
 
@@ -156,10 +156,12 @@ def _cancel_and_expire(messages: Sequence[InboxMessage], now: datetime) -> None:
     cancelled = {message.subject: message.actor for message in messages if message.kind == MessageKind.CANCEL}
     over = Q(public_id__in=cancelled) | Q(expires_at__lte=now)
     for order in Order.objects.filter(over, state=OrderState.OPEN).select_related("firm").order_by("pk"):
-        to, reason = OrderState.EXPIRED, OrderReason.TIME_OVER
+        to, reason, actor = OrderState.EXPIRED, OrderReason.TIME_OVER, "system"
         if order.public_id in cancelled:
-            to, reason = OrderState.CANCELLED, OrderReason.BUYER_CANCELLED
-        close_order(order=order, to=to, reason=reason, actor=cancelled.get(order.public_id, "system"), now=now)
+            to, reason, actor = OrderState.CANCELLED, OrderReason.BUYER_CANCELLED, cancelled[order.public_id]
+        if actor == PAYERS_BANK:
+            reason, actor = OrderReason.PAYMENT_DISPUTED, "system"
+        close_order(order=order, to=to, reason=reason, actor=actor, now=now)
 
 
 def _record(inputs: Inputs, result: RoundResult, now: datetime) -> Round:

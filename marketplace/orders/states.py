@@ -34,6 +34,7 @@ class OrderReason(models.TextChoices):
     NO_MATCH = "no_match", "Nothing matched at once"
     TIME_OVER = "time_over", "Its time was over"
     NOT_ALLOWED = "not_allowed", "The rules of this exchange no longer allow it"
+    PAYMENT_DISPUTED = "payment_disputed", "The payment for it is disputed"
     NOT_MATCHABLE = "not_matchable", "The matcher could not carry it out"
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from django.conf import settings
 
+from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
-from marketplace.ledger.services import Leg, post
+from marketplace.payments.entries import book_entry
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
-from marketplace.payments.models import Deposit, GatewayCall, SavedCard
+from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.saved_cards import card_saved, turn_on_again
 from marketplace.payments.selectors import deposit_for_update
@@ -88,12 +89,20 @@ def page_seen(fact: Mapping[str, Any], now: datetime) -> None:
 
 
 def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
-    """What a payment has come to: into the wallet with it, once. Nothing happens for a payment that is not ours."""
+    """What a payment has come to: into the wallet with it, once. Nothing happens for a payment that is not ours.
+
+    Whoever paid a deposit twice has both in the wallet, and hears of it.
+    """
     deposit = Deposit.objects.select_for_update(of=("self",)).filter(public_id=fact["deposit_id"]).first()
-    if deposit is None or fact["status"] != "succeeded" or deposit.state == DepositState.CONFIRMED:
+    if deposit is None or fact["status"] != "succeeded":
         return
     charge = fact["charge"]
+    if deposit.state == DepositState.CONFIRMED and deposit.payment_id == fact["payment_id"]:
+        return
     _check(deposit, charge)
+    if deposit.state == DepositState.CONFIRMED:
+        _paid_again(deposit, fact, now)
+        return
     transition(
         deposit,
         DepositState.CONFIRMED,
@@ -106,8 +115,29 @@ def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
         pay_url="",
     )
     _book(deposit, charge["entry"], now)
-    if deposit.rule is not None:
-        turn_on_again(deposit.rule, now)
+    if deposit.rule_id is not None:
+        turn_on_again(TopUpRule.objects.filter(pk=deposit.rule_id), now)
+
+
+def _paid_again(deposit: Deposit, fact: Mapping[str, Any], now: datetime) -> None:
+    if not _book(deposit, fact["charge"]["entry"], now):
+        return
+    data = {"amount_micros": deposit.amount_micros, "currency": deposit.currency, "payment": fact["payment_id"]}
+    for firm_id in (deposit.firm_id, None):
+        record_event(firm_id=firm_id, type="deposit.paid_again", subject=deposit.public_id, data=data, now=now)
+
+
+def _book(deposit: Deposit, entry: Mapping[str, Any], now: datetime) -> bool:
+    """The firm gets all that was paid, and the platform pays the fee."""
+    return book_entry(
+        gateway=deposit.gateway,
+        entry=entry,
+        account=account_for(firm=deposit.firm, kind=AccountKind.WALLET, currency=deposit.currency),
+        code=Code.DEPOSIT,
+        subject=deposit.public_id,
+        now=now,
+        data={"reference": deposit.reference},
+    )
 
 
 def _check(deposit: Deposit, charge: Mapping[str, Any]) -> None:
@@ -117,19 +147,3 @@ def _check(deposit: Deposit, charge: Mapping[str, Any]) -> None:
     paid = {(each["amount_micros"], each["currency"]) for each in (charge, entry)}
     if paid != {(deposit.amount_micros, deposit.currency)}:
         raise GatewayError(Trouble.ASK, f"{deposit.public_id} was paid with another amount or currency: {paid}")
-
-
-def _book(deposit: Deposit, entry: Mapping[str, Any], now: datetime) -> None:
-    """What came, less what the gateway kept, is outside; the firm gets all of it and the platform pays the fee."""
-    currency, amount, fee = deposit.currency, deposit.amount_micros, entry["fee_micros"]
-    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=deposit.gateway)
-    expense = account_for(firm=None, kind=AccountKind.GATEWAY_FEE, currency=currency, ref=deposit.gateway)
-    wallet = account_for(firm=deposit.firm, kind=AccountKind.WALLET, currency=currency)
-    post(
-        ref=f"{deposit.gateway}:{entry['id']}",
-        code=Code.DEPOSIT,
-        legs=[Leg(outside, fee - amount), Leg(expense, -fee), Leg(wallet, amount)],
-        now=now,
-        subject=deposit.public_id,
-        data={"reference": deposit.reference},
-    )

@@ -11,15 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Sum
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Conflict, NotAllowed, NotFound
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
-from marketplace.ledger.models import Account, AccountKind, Code, Entry
+from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.debts import give_back, take_owed
+from marketplace.payments.entries import book_entry
 from marketplace.payments.evidence import evidence_of
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
@@ -28,12 +29,14 @@ from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import disputes_in_force
 from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
 
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 STATES = {
     "needs_response": PaymentDisputeState.OPEN,
     "under_review": PaymentDisputeState.ANSWERED,
     "won": PaymentDisputeState.WON,
     "lost": PaymentDisputeState.LOST,
+    "appeal_needs_response": PaymentDisputeState.LOST,  # the bank has the money, and may change its mind
+    "appeal_under_review": PaymentDisputeState.LOST,
+    "prevented": PaymentDisputeState.LOST,  # the payer was paid back before it came to a dispute
 }
 
 
@@ -45,6 +48,8 @@ def dispute_seen(fact: Mapping[str, Any], now: datetime) -> None:
         return
     if deposit.state != DepositState.CONFIRMED:
         raise GatewayError(Trouble.RETRY, "the payment that is disputed is not booked yet")
+    if fact["currency"] != deposit.currency:
+        raise GatewayError(Trouble.ASK, f"{fact['dispute_id']} is in {fact['currency']}, not in {deposit.currency}")
     dispute = PaymentDispute.objects.select_for_update().filter(object_id=fact["dispute_id"]).first()
     dispute = dispute or _open(deposit, fact, now)
     for entry in fact["entries"]:
@@ -74,26 +79,25 @@ def _open(deposit: Deposit, fact: Mapping[str, Any], now: datetime) -> PaymentDi
     return dispute
 
 
-def _platform(dispute: PaymentDispute, kind: AccountKind) -> Account:
-    ref = "" if kind == AccountKind.DISPUTE_LOSS else dispute.deposit.gateway
-    return account_for(firm=None, kind=kind, currency=dispute.deposit.currency, ref=ref)
+def _loss(dispute: PaymentDispute) -> Account:
+    return account_for(firm=None, kind=AccountKind.DISPUTE_LOSS, currency=dispute.deposit.currency)
 
 
-def _own(dispute: PaymentDispute, kind: AccountKind) -> Account:
-    ref = dispute.public_id if kind == AccountKind.FROZEN else ""
-    return account_for(firm=dispute.deposit.firm, kind=kind, currency=dispute.deposit.currency, ref=ref)
+def _frozen(dispute: PaymentDispute) -> Account:
+    deposit = dispute.deposit
+    return account_for(firm=deposit.firm, kind=AccountKind.FROZEN, currency=deposit.currency, ref=dispute.public_id)
 
 
 def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> None:
     """What the bank took or gave back, once: the amount is the platform's loss so far, the fee its expense."""
-    amount, fee = entry["amount_micros"], entry["fee_micros"]
-    legs = [
-        Leg(_platform(dispute, AccountKind.CLEARING), fee - amount),
-        Leg(_platform(dispute, AccountKind.DISPUTE_LOSS), amount),
-        Leg(_platform(dispute, AccountKind.GATEWAY_FEE), -fee),
-    ]
-    ref = f"{dispute.deposit.gateway}:{entry['id']}"
-    post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
+    book_entry(
+        gateway=dispute.deposit.gateway,
+        entry=entry,
+        account=_loss(dispute),
+        code=Code.DISPUTE,
+        subject=dispute.public_id,
+        now=now,
+    )
 
 
 def collect(dispute: PaymentDispute, now: datetime) -> None:
@@ -101,20 +105,13 @@ def collect(dispute: PaymentDispute, now: datetime) -> None:
     lost = dispute.state == PaymentDisputeState.LOST
     if dispute.state == PaymentDisputeState.WON or not dispute.missing_micros:
         return
-    accounts = [_own(dispute, AccountKind.WALLET), _own(dispute, AccountKind.EARNINGS)]
-    lock_accounts(account.pk for account in accounts)
-    left = dispute.missing_micros
-    legs: list[Leg] = []
-    for account in accounts:
-        account.refresh_from_db()
-        part = min(left, account.balance_micros)
-        legs, left = [*legs, Leg(account, -part)], left - part
-    taken = dispute.missing_micros - left
-    into = _platform(dispute, AccountKind.DISPUTE_LOSS) if lost else _own(dispute, AccountKind.FROZEN)
-    post(
+    deposit = dispute.deposit
+    taken = take_owed(
+        deposit.firm,
+        dispute.missing_micros,
+        into=_loss(dispute) if lost else _frozen(dispute),
         ref=f"dispute:{dispute.public_id}:held:{dispute.held_micros}",
         code=Code.SET_OFF if lost else Code.DISPUTE,
-        legs=[*legs, Leg(into, taken)],
         subject=dispute.public_id,
         now=now,
     )
@@ -124,28 +121,18 @@ def collect(dispute: PaymentDispute, now: datetime) -> None:
 
 def _settle(dispute: PaymentDispute, now: datetime) -> None:
     """Won: what was frozen is free again. Lost: it makes good the platform's loss."""
-    frozen = _own(dispute, AccountKind.FROZEN)
+    frozen, firm = _frozen(dispute), dispute.deposit.firm
     lock_accounts([frozen.pk])
     frozen.refresh_from_db()
     micros = frozen.balance_micros
+    ref = f"dispute:{dispute.public_id}:{dispute.state}"
     if dispute.state == PaymentDisputeState.WON:
         back = micros or dispute.held_micros  # lost before: what made good the loss comes out of it again
-        source = frozen if micros else _platform(dispute, AccountKind.DISPUTE_LOSS)
-        earned = _earned(dispute)
-        wallet, earnings = _own(dispute, AccountKind.WALLET), _own(dispute, AccountKind.EARNINGS)
-        legs = [Leg(source, -back), Leg(wallet, back - earned), Leg(earnings, earned)]
+        source = frozen if micros else _loss(dispute)
+        give_back(firm, back, out_of=source, ref=ref, code=Code.DISPUTE, subject=dispute.public_id, now=now)
     elif dispute.state == PaymentDisputeState.LOST:
-        legs = [Leg(frozen, -micros), Leg(_platform(dispute, AccountKind.DISPUTE_LOSS), micros)]
-    else:
-        return
-    ref = f"dispute:{dispute.public_id}:{dispute.state}"
-    post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
-
-
-def _earned(dispute: PaymentDispute) -> int:
-    """What of the money held came out of the payer's earnings."""
-    taken = Entry.objects.filter(account=_own(dispute, AccountKind.EARNINGS), journal__subject=dispute.public_id)
-    return -int(taken.aggregate(sum=Sum("amount_micros", default=0))["sum"])
+        legs = [Leg(frozen, -micros), Leg(_loss(dispute), micros)]
+        post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
 
 
 def collect_debts(*, now: datetime) -> int:
@@ -177,7 +164,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
         return str(dispute.public_id)
 
     body = {"evidence": dispute_id, "words": words}
-    once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+    once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)
     return PaymentDispute.objects.get(public_id=dispute_id)
 
 

@@ -26,7 +26,7 @@ class Effect:
 EFFECTS: Mapping[Operation, Effect] = {
     Operation.OPEN_CHECKOUT: Effect(card_deposits.page_opened, card_deposits.page_refused),
     Operation.CLOSE_CHECKOUT: Effect(),
-    Operation.OPEN_CARD_PAGE: Effect(saved_cards.page_opened),
+    Operation.OPEN_CARD_PAGE: Effect(saved_cards.page_opened, saved_cards.page_refused),
     Operation.CHARGE_SAVED: Effect(top_ups.charged, top_ups.charge_refused),
     Operation.REFUND: Effect(refunds.refund_taken, refunds.refund_refused),
     Operation.TRANSFER: Effect(transfers.transferred, transfers.transfer_refused),

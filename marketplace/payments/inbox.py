@@ -52,10 +52,15 @@ def take_signed(body: bytes, signature: str, *, now: datetime) -> None:
     take(STRIPE.name, [STRIPE.notice(body, signature, now=now)], source=NoticeSource.SENT, now=now)
 
 
+@transaction.atomic
 def look_at(gateway: str, object_type: str, object_id: str, *, now: datetime) -> None:
-    """Have something fetched because we want to know now, unless that is waited for already."""
+    """Have something fetched because we want to know now, unless that is waited for already.
+
+    What is waited for is kept from workers until the end of the caller's transaction: a fetch before that would not see
+    what the caller has written.
+    """
     same = GatewayNotice.objects.filter(gateway=gateway, object_type=object_type, object_id=object_id)
-    if not same.filter(state=NoticeState.WAITING, attempts=0).exists():
+    if same.filter(state=NoticeState.WAITING, attempts=0).select_for_update().first() is None:
         notice = Notice(f"look:{object_id}:{random_text(12)}", "look", object_type, object_id, "", now)
         take(gateway, [notice], source=NoticeSource.LOOKED, now=now)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
@@ -54,6 +54,8 @@ def work_one(*, now: datetime) -> bool:
             _done(notices, now)
     except GatewayError as trouble:
         _not_done(notices, trouble, now)
+    except OperationalError as broken:  # such as a deadlock: nothing was booked, and nobody has to decide anything
+        _not_done(notices, GatewayError(Trouble.RETRY, f"the database did not take it: {broken!r}"), now)
     except Exception as broken:
         logger.exception("booking %s failed", about.public_id)
         _not_done(notices, GatewayError(Trouble.ASK, f"this can't be booked: {broken!r}"), now)

@@ -155,6 +155,7 @@ class GatewayCall(models.Model):
     created_at = models.DateTimeField()
     next_try_at = models.DateTimeField()
     first_tried_at = models.DateTimeField(null=True)
+    last_tried_at = models.DateTimeField(null=True)
     must_look = models.BooleanField(default=False)  # whether it was done has to be found out first
     is_given_up = models.BooleanField(default=False)  # an operator's word: if it was not done, it never will be
     object_id = models.CharField(max_length=255, blank=True)
@@ -285,7 +286,8 @@ class SellerTransfer(models.Model):
 class DepositRefund(models.Model):
     """A deposit, or a part of it, on its way back to the instrument that it came from.
 
-    The money is the payer's own, out of its wallet, or that of `seller`, who was paid with it.
+    The money is the payer's own, out of its wallet, or that of `seller`, who was paid with it. One that was made in the
+    gateway's dashboard has left already: `missing_micros` is what the payer still owes of it.
     """
 
     STATES: ClassVar[Mapping[str, frozenset[str]]] = TRANSFER_TRANSITIONS
@@ -295,13 +297,21 @@ class DepositRefund(models.Model):
     deposit = models.ForeignKey(Deposit, on_delete=models.PROTECT, related_name="refunds")
     seller = models.ForeignKey(Firm, null=True, on_delete=models.PROTECT, related_name="+")
     amount_micros = models.BigIntegerField()
+    is_from_outside = models.BooleanField(default=False)
+    missing_micros = models.BigIntegerField(default=0)
     object_id = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=8, choices=TransferState, default=TransferState.CREATED)
     created_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.CheckConstraint(name="refund_is_money", condition=Q(amount_micros__gt=0))]
-        indexes = [models.Index(name="refund_object", fields=["object_id"], condition=~Q(object_id=""))]
+        constraints = [
+            models.CheckConstraint(
+                name="refund_is_money",
+                condition=Q(amount_micros__gt=0, missing_micros__gte=0, missing_micros__lte=models.F("amount_micros")),
+            ),
+            models.UniqueConstraint(name="one_refund_per_object", fields=["object_id"], condition=~Q(object_id="")),
+        ]
+        indexes = [models.Index(name="refund_owed", fields=["deposit"], condition=Q(missing_micros__gt=0))]
 
     @property
     def event_firm_ids(self) -> list[int]:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from marketplace.accounts.models import Firm, User
-from marketplace.common.errors import NotAllowed, NotFound
+from marketplace.common.errors import Conflict, NotAllowed, NotFound
 from marketplace.events.services import record_event
 from marketplace.events.transitions import WrongState, transition
 from marketplace.payments.gateway import Operation
@@ -51,7 +51,8 @@ def enqueue(
 @transaction.atomic
 def claim_call(now: datetime) -> GatewayCall | None:
     """A call that is due, taken for CLAIMED_FOR; None when there is none. A worker that dies loses it after that."""
-    due = GatewayCall.objects.filter(Q(after=None) | Q(after__state=CallState.DONE), state=CallState.WAITING)
+    its_turn = Q(after=None) | Q(after__state=CallState.DONE) | Q(after__state=CallState.FAILED, is_given_up=True)
+    due = GatewayCall.objects.filter(its_turn, state=CallState.WAITING)
     call = (
         due.filter(next_try_at__lte=now)
         .select_for_update(skip_locked=True, of=("self",))
@@ -61,10 +62,10 @@ def claim_call(now: datetime) -> GatewayCall | None:
     if call is None:
         return None
     call.must_look = call.must_look or (call.first_tried_at is not None and now - call.first_tried_at >= KEY_KEPT)
-    call.first_tried_at = call.first_tried_at or now
+    call.first_tried_at, call.last_tried_at = call.first_tried_at or now, now
     call.attempts += 1
     call.next_try_at = now + CLAIMED_FOR
-    call.save(update_fields=["must_look", "first_tried_at", "attempts", "next_try_at"])
+    call.save(update_fields=["must_look", "first_tried_at", "last_tried_at", "attempts", "next_try_at"])
     return call
 
 
@@ -91,16 +92,21 @@ def any_call(public_id: str) -> GatewayCall:
 def try_call_again(*, operator: User, call_id: str, now: datetime, give_up: bool = False) -> GatewayCall:
     """Have a stuck call looked up, and made again only where it was not done; or, given up, not made at all.
 
-    Raises NotAllowed unless `operator` is one, NotFound, and WrongState when it is settled.
+    An attempt that may still be on its way is waited for: what it does can't be found yet. Raises NotAllowed unless
+    `operator` is one, NotFound, WrongState when it is settled, and Conflict for one that can only be given up.
     """
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator does this", code="operators_only")
     call = call_for_update(any_call(call_id).pk)
+    if call.after is not None and call.after.state == CallState.FAILED and not give_up:
+        raise Conflict("what has to come before it was refused: it can only be given up", code="not_in_order")
+    tried_at = call.last_tried_at if call.state == CallState.WAITING else None  # else it was answered
     if call.state == CallState.ASKING:
         transition(call, CallState.WAITING, now=now, actor=operator.public_id)
     if call.state != CallState.WAITING:
         raise WrongState(f"this call is {call.state}")
-    call.must_look, call.is_given_up, call.next_try_at = True, give_up, now
+    call.must_look, call.is_given_up = True, give_up
+    call.next_try_at = max(now, tried_at + CLAIMED_FOR) if tried_at else now
     call.save(update_fields=["must_look", "is_given_up", "next_try_at"])
     record_event(
         firm_id=None,

@@ -56,9 +56,9 @@ def work_one(*, now: datetime) -> bool:
 
 
 def _attempt(call: GatewayCall) -> Receipt | GatewayError | Absent:
-    gateway = gateway_named(call.gateway)
     order = Order(call.public_id, Operation(call.operation), call.params, call.key, call.first_tried_at)
     try:
+        gateway = gateway_named(call.gateway)
         if not call.must_look:
             return gateway.perform(order)
         found = gateway.find(order)

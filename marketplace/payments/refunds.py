@@ -11,26 +11,26 @@ from django.db.models import Sum
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
-from marketplace.events.services import once
+from marketplace.events.services import keys_of_operator, once
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros, lock_accounts
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.entries import book_entry
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, DepositRefund, GatewayCall
 from marketplace.payments.outbox import enqueue
-from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named
+from marketplace.payments.outside_refunds import came_back, collect, loss_of, made_outside
+from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, refuse_debtors
 from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
-
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def refundable_micros(deposit: Deposit) -> int:
     """What of a deposit has not gone back yet, nor is on its way."""
     back = deposit.refunds.exclude(state=TransferState.FAILED).aggregate(sum=Sum("amount_micros"))["sum"] or 0
-    return deposit.amount_micros - back
+    return max(0, deposit.amount_micros - back)
 
 
 def refund_deposit(
@@ -38,12 +38,13 @@ def refund_deposit(
 ) -> tuple[DepositRefund, bool]:
     """Send a part of a deposit back out of the firm's wallet; returns the refund and whether it is new.
 
-    Raises NotFound, Conflict for a deposit that can't be refunded or not by so much, Invalid for an amount between two
-    coins, and InsufficientFunds when the wallet has less.
+    Raises NotFound, Conflict for a deposit that can't be refunded or not by so much and for a firm that owes, Invalid
+    for an amount between two coins, and InsufficientFunds when the wallet has less.
     """
     deposit = deposit_of(firm, deposit_id)
 
     def make() -> str:
+        refuse_debtors(firm)
         return str(_begin(deposit, None, amount_micros, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "amount_micros": amount_micros}}
@@ -67,7 +68,7 @@ def refund_from_seller(
         return str(_begin(deposit, seller, amount_micros, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "seller": seller.public_id, "amount_micros": amount_micros}}
-    public_id, _ = once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)
+    public_id, _ = once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)
     return DepositRefund.objects.get(public_id=public_id)
 
 
@@ -137,7 +138,7 @@ def _put_aside(refund: DepositRefund, kind: AccountKind, firm: Firm, micros: int
 
 
 def _post(refund: DepositRefund, what: str, legs: list[Leg], now: datetime) -> None:
-    ref = what if ":" in what else f"refund:{refund.public_id}:{what}"
+    ref = f"refund:{refund.public_id}:{what}"
     post(ref=ref, code=Code.DEPOSIT_REFUND, legs=legs, subject=refund.deposit.public_id, now=now)
 
 
@@ -178,22 +179,39 @@ def _owner(refund: DepositRefund) -> Account:
 @transaction.atomic
 def refund_seen(fact: Mapping[str, Any], now: datetime) -> None:
     """What a refund has come to: out of the books with it once, and in again when the bank sent it back."""
-    refund = _refund_for_update(object_id=fact["refund_id"])
+    refund = _refund_for_update(object_id=fact["refund_id"]) or made_outside(fact, now)
     if refund is None or refund.state == TransferState.FAILED:
         return
-    deposit, entry = refund.deposit, fact["entry"]
-    outside = account_for(firm=None, kind=AccountKind.CLEARING, currency=deposit.currency, ref=deposit.gateway)
-    amount = refund.amount_micros
+    entry, back = fact["entry"], fact["came_back"]
     if entry is not None:
-        _post(refund, f"{deposit.gateway}:{entry['id']}", [Leg(_aside(refund), -amount), Leg(outside, amount)], now)
+        leaves = loss_of(refund) if refund.is_from_outside else _aside(refund)
+        _book(refund, entry, -refund.amount_micros, leaves, now)
     if fact["status"] == "succeeded" and refund.state == TransferState.SENT:
         transition(refund, TransferState.PAID, now=now)
     elif fact["status"] in {"failed", "canceled"}:
-        if entry is not None and fact["came_back"] is None:
+        if entry is not None and back is None:
             raise GatewayError(Trouble.RETRY, "what came back is not in the gateway's books yet")
         transition(refund, TransferState.FAILED, now=now, reason="sent_back_by_the_bank")
-        back = fact["came_back"]
         if back is None:
             _give_back(refund, now)
         else:
-            _post(refund, f"{deposit.gateway}:{back['id']}", [Leg(outside, -amount), Leg(_owner(refund), amount)], now)
+            returns_to = loss_of(refund) if refund.is_from_outside else _owner(refund)
+            _book(refund, back, refund.amount_micros, returns_to, now)
+        if refund.is_from_outside:
+            came_back(refund, now)
+    if refund.is_from_outside:
+        collect(refund, Code.DEPOSIT_REFUND, now)
+
+
+def _book(refund: DepositRefund, entry: Mapping[str, Any], amount_micros: int, account: Account, now: datetime) -> None:
+    if entry["amount_micros"] != amount_micros:
+        raise GatewayError(Trouble.ASK, f"{refund.public_id} moved {entry['amount_micros']}, not {amount_micros}")
+    deposit = refund.deposit
+    book_entry(
+        gateway=deposit.gateway,
+        entry=entry,
+        account=account,
+        code=Code.DEPOSIT_REFUND,
+        subject=deposit.public_id,
+        now=now,
+    )

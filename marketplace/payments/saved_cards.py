@@ -8,17 +8,18 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from marketplace.accounts.models import Firm
 from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict
 from marketplace.events.services import once, record_event
 from marketplace.events.transitions import transition
-from marketplace.payments.gateway import Operation, Receipt
+from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import STRIPE, gateways
-from marketplace.payments.states import TopUpState
+from marketplace.payments.states import CallState, TopUpState
 
 PAGE = "/wallet/top-ups/"
 
@@ -69,11 +70,28 @@ def _open_page(card: SavedCard, now: datetime) -> None:
 
 
 def page_opened(call: GatewayCall, receipt: Receipt, now: datetime) -> None:
-    """The firm can save its card now."""
+    """The firm can save its card now. An older page that opens late does not take the place of a newer one."""
+    if GatewayCall.objects.filter(subject=call.subject, operation=call.operation, pk__gt=call.pk).exists():
+        return
     card = SavedCard.objects.select_for_update().get(public_id=call.subject)
     card.page_id, card.page_url = receipt.object_id, receipt.data["url"]
     card.customer_id = receipt.data["customer_id"]
     card.save(update_fields=["page_id", "page_url", "customer_id"])
+
+
+def page_refused(call: GatewayCall, refusal: GatewayError, now: datetime) -> None:
+    """There will be no page. A customer that the gateway no longer knows is made anew with the next one."""
+    card = SavedCard.objects.select_for_update().get(public_id=call.subject)
+    if refusal.code == "resource_missing":
+        card.customer_id = ""
+        card.save(update_fields=["customer_id"])
+    record_event(firm_id=card.firm_id, type="saved_card.refused", subject=card.public_id, reason=refusal.code, now=now)
+
+
+def is_opening(card: SavedCard) -> bool:
+    """Whether a page on which it is saved is still to come."""
+    calls = GatewayCall.objects.filter(subject=card.public_id, state__in=[CallState.WAITING, CallState.ASKING])
+    return calls.exists()
 
 
 @transaction.atomic
@@ -82,17 +100,16 @@ def card_saved(fact: Mapping[str, Any], now: datetime) -> None:
     card = SavedCard.objects.select_for_update().filter(public_id=fact["for"], page_id=fact["page_id"]).first()
     if card is None or card.method_id == fact["card"]["method_id"]:
         return
-    card.method_id, card.label = fact["card"]["method_id"], fact["card"]["label"][:40]
-    card.page_url, card.saved_at = "", now
-    card.save(update_fields=["method_id", "label", "page_url", "saved_at"])
+    card.customer_id, card.method_id = fact["card"]["customer_id"], fact["card"]["method_id"]
+    card.label, card.page_url, card.saved_at = fact["card"]["label"][:40], "", now
+    card.save(update_fields=["customer_id", "method_id", "label", "page_url", "saved_at"])
     record_event(
         firm_id=card.firm_id, type="saved_card.saved", subject=card.public_id, data={"card": card.label}, now=now
     )
-    for rule in TopUpRule.objects.select_for_update().filter(firm=card.firm):
-        turn_on_again(rule, now)
+    turn_on_again(TopUpRule.objects.filter(firm=card.firm), now)
 
 
-def turn_on_again(rule: TopUpRule, now: datetime) -> None:
-    """What the rule waited for has happened."""
-    if rule.state == TopUpState.NEEDS_YOU:
+def turn_on_again(rules: QuerySet[TopUpRule], now: datetime) -> None:
+    """What the rules waited for has happened."""
+    for rule in rules.select_for_update().filter(state=TopUpState.NEEDS_YOU).order_by("pk"):
         transition(rule, TopUpState.ON, now=now, reason="settled")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from marketplace.accounts.models import Firm
-from marketplace.common.errors import FieldError, Invalid, NotFound
-from marketplace.payments.gateway import DepositRequest, Instructions, PaymentGateway
-from marketplace.payments.models import Deposit, PaymentDispute
-from marketplace.payments.states import DepositState, PaymentDisputeState
+from marketplace.common.errors import Conflict, FieldError, Invalid, NotFound
+from marketplace.payments.gateway import DepositRequest, Instructions, Operation, PaymentGateway
+from marketplace.payments.models import Deposit, DepositRefund, GatewayCall, PaymentDispute, TopUpRule
+from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
 from marketplace.payments.stripe_gateway.gateway import StripeGateway
 from marketplace.payments.wire import WireGateway
 
@@ -37,10 +37,11 @@ def gateway_named(name: str) -> PaymentGateway:
 
 
 def instructions_for(deposit: Deposit) -> Instructions | None:
-    """How to pay, as long as the money is waited for."""
-    if deposit.state != DepositState.CREATED:
+    """How to pay, as long as the money is waited for and the gateway is still here."""
+    gateway = gateways().get(deposit.gateway)
+    if deposit.state != DepositState.CREATED or gateway is None:
         return None
-    return gateway_named(deposit.gateway).start_deposit(
+    return gateway.start_deposit(
         DepositRequest(
             deposit_id=deposit.public_id,
             reference=deposit.reference,
@@ -85,8 +86,18 @@ def deposits_by_reference(text: str) -> QuerySet[Deposit]:
 
 
 def overdue_deposits(now: datetime) -> QuerySet[Deposit]:
-    """Deposits whose money never came."""
-    return Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now).order_by("pk")
+    """Deposits whose money never came. Of a charge that is not settled nobody knows that yet."""
+    overdue = Deposit.objects.filter(state=DepositState.CREATED, expires_at__lte=now)
+    charging = GatewayCall.objects.filter(
+        operation=Operation.CHARGE_SAVED, state__in=[CallState.WAITING, CallState.ASKING], subject=OuterRef("public_id")
+    )
+    return overdue.exclude(Exists(charging)).order_by("pk")
+
+
+def is_being_charged(deposit: Deposit) -> bool:
+    """Whether a saved card is, or was, charged for it: the money can still come."""
+    charges = GatewayCall.objects.filter(subject=deposit.public_id, operation=Operation.CHARGE_SAVED)
+    return charges.exclude(state=CallState.FAILED).exists()
 
 
 def deposit_for_update(public_id: str) -> Deposit:
@@ -97,6 +108,32 @@ def deposit_for_update(public_id: str) -> Deposit:
     return deposit
 
 
+def rules_of(firm: Firm) -> QuerySet[TopUpRule]:
+    """The firm's rules of automatic top-up, one per wallet at most."""
+    return TopUpRule.objects.filter(firm=firm)
+
+
+def rule_of(firm: Firm, public_id: str) -> TopUpRule:
+    """One of them; NotFound for anything else."""
+    rule = rules_of(firm).filter(public_id=public_id).first()
+    if rule is None:
+        raise NotFound
+    return rule
+
+
+def disputes_of(firm: Firm) -> QuerySet[PaymentDispute]:
+    """Every dispute of a deposit of the firm's."""
+    return PaymentDispute.objects.filter(deposit__firm=firm).select_related("deposit")
+
+
+def dispute_of(firm: Firm, public_id: str) -> PaymentDispute:
+    """One of them; NotFound for anything else."""
+    dispute = disputes_of(firm).filter(public_id=public_id).first()
+    if dispute is None:
+        raise NotFound
+    return dispute
+
+
 def disputes_in_force() -> QuerySet[PaymentDispute]:
     """Disputes that are not settled: open ones, and lost ones of which the payer still owes a part."""
     open_ = Q(state__in=[PaymentDisputeState.OPEN, PaymentDisputeState.ANSWERED])
@@ -104,6 +141,27 @@ def disputes_in_force() -> QuerySet[PaymentDispute]:
     return PaymentDispute.objects.filter(open_ | owed).select_related("deposit__firm").order_by("pk")
 
 
+def disputed_before(now: datetime) -> dict[int, datetime]:
+    """Payer's key → what it began up to then is paid with disputed money; that is up to now while it owes a part."""
+    found: dict[int, datetime] = {}
+    for dispute in disputes_in_force():
+        payer, before = dispute.deposit.firm_id, now if dispute.missing_micros else dispute.opened_at
+        found[payer] = max(before, found.get(payer, before))
+    return found
+
+
+def refuse_debtors(firm: Firm) -> None:
+    """Conflict `debt_owed` for a firm that owes a part of a payment that it took back."""
+    if owes(firm):
+        raise Conflict("a part of a payment that was taken back is owed: it is taken first", code="debt_owed")
+
+
 def owes(firm: Firm) -> bool:
-    """Whether the firm owes a part of a payment that it took back from us."""
-    return disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros")).exists()
+    """Whether the firm owes a part of a payment that went back to it."""
+    disputed = disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros"))
+    return disputed.exists() or refunds_owed().filter(deposit__firm=firm).exists()
+
+
+def refunds_owed() -> QuerySet[DepositRefund]:
+    """Refunds made in a gateway's dashboard of which the payer still owes a part."""
+    return DepositRefund.objects.filter(missing_micros__gt=0).select_related("deposit__firm").order_by("pk")

@@ -66,7 +66,7 @@ class OnboardingLinkView(APIView):
 def _show(firm: Firm) -> dict[str, object]:
     account = account_of(firm)
     return {
-        "gateway": account.gateway if account else way_of_paying(firm),
+        "gateway": way_of_paying(firm),
         "state": account.state if account else None,
         "due": account.due if account else [],
     }

@@ -27,9 +27,24 @@ PAGE = "/sell/getting-paid/"
 
 
 def way_of_paying(firm: Firm) -> str:
-    """The gateway that pays this firm: wires where Stripe opens no account, for it has no key or not that country."""
+    """The one gateway that pays this firm now, whatever it was before.
+
+    Stripe where it has a key, serves the firm's country and has not refused the firm; wires everywhere else. What was
+    asked for before a change still goes the way that it was asked for.
+    """
+    account = account_of(firm)
+    is_refused = account is not None and account.state == SellerAccountState.REFUSED
     served = STRIPE.name in gateways() and firm.headquarters_country in settings.STRIPE_SELLER_COUNTRIES
-    return STRIPE.name if served else WIRE.name
+    return STRIPE.name if served and not is_refused else WIRE.name
+
+
+def why_by_wire(firm: Firm) -> str:
+    """Why Stripe does not pay it, in words."""
+    if STRIPE.name not in gateways():
+        return "there is no Stripe here"
+    if firm.headquarters_country not in settings.STRIPE_SELLER_COUNTRIES:
+        return f"Stripe opens no account for firms in {firm.headquarters_country}"
+    return "Stripe has refused your account"
 
 
 def account_of(firm: Firm) -> SellerAccount | None:
@@ -45,8 +60,7 @@ def open_account(
     Raises Conflict where firms are paid by wire.
     """
     if way_of_paying(firm) != STRIPE.name:
-        country = firm.headquarters_country
-        raise Conflict(f"Stripe opens no account for firms in {country}: you are paid by wire", code="paid_by_wire")
+        raise Conflict(f"{why_by_wire(firm)}: you are paid by wire", code="paid_by_wire")
 
     def make() -> str:
         lock_firm(firm)

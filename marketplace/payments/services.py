@@ -12,20 +12,26 @@ from django.db import transaction
 from marketplace.accounts.models import Firm, User
 from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import WrongState, transition
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
 from marketplace.payments.gateway import Operation
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, TopUpRule
 from marketplace.payments.reference import new_reference
-from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, overdue_deposits
+from marketplace.payments.selectors import (
+    any_deposit,
+    deposit_for_update,
+    deposit_of,
+    gateway_named,
+    is_being_charged,
+    overdue_deposits,
+)
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.services.booking import ask_to_confirm
 
 OPEN_DEPOSITS_MAX = 50  # per firm
 EXPIRE_AT_ONCE = 200  # per tick
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
 
 def start_deposit(
@@ -46,7 +52,7 @@ def start_deposit(
     body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
 
     def make() -> str:
-        return str(_create(firm, gateway, currency, amount_micros, actor, now).public_id)
+        return str(begin_deposit(firm, gateway, currency, amount_micros, actor, now).public_id)
 
     public_id, is_new = once(firm_id=firm.pk, key=idempotency_key, body=body, now=now, make=make)
     return deposit_of(firm, public_id), is_new
@@ -71,9 +77,9 @@ def confirm_deposit(*, operator: User, deposit_id: str, now: datetime) -> Deposi
 
 
 def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, now: datetime) -> Deposit:
-    """`confirm_deposit`, with the memory of the idempotency key, which is the operators' and no firm's."""
+    """`confirm_deposit`, with the memory of the idempotency key, which is that operator's own."""
     once(
-        firm_id=OPERATORS,
+        firm_id=keys_of_operator(operator.pk),
         key=key,
         body={"confirm": deposit_id},
         now=now,
@@ -84,8 +90,13 @@ def confirm_deposit_once(*, operator: User, deposit_id: str, key: str | None, no
 
 @transaction.atomic
 def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "system") -> Deposit:
-    """The firm will not pay after all. Raises NotFound, and WrongState when the money was there first."""
+    """The firm will not pay after all.
+
+    Raises NotFound, WrongState when the money was there first, and Conflict while the saved card is being charged.
+    """
     deposit = deposit_of(firm, deposit_id)
+    if is_being_charged(deposit):
+        raise Conflict("your card is being charged for this: wait for what comes of it", code="being_charged")
     transition(deposit, DepositState.CANCELLED, now=now, actor=actor, reason="cancelled_by_firm")
     close_page(deposit, now)
     return deposit
@@ -93,19 +104,25 @@ def cancel_deposit(*, firm: Firm, deposit_id: str, now: datetime, actor: str = "
 
 def look_at_payment(deposit: Deposit, now: datetime) -> None:
     """The firm came back from the payment page: find out soon whether it paid."""
-    if deposit.page_id and deposit.state == DepositState.CREATED:
+    if deposit.state == DepositState.CREATED:
+        _look(deposit, now)
+
+
+def _look(deposit: Deposit, now: datetime) -> None:
+    if deposit.page_id:
         look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
+    elif deposit.payment_id:
+        look_at(deposit.gateway, "payment_intent", deposit.payment_id, now=now)
 
 
 def expire_deposits(*, now: datetime) -> int:
     """Stop waiting for what never came; returns how many. An operator can still confirm a late wire."""
     expired = 0
     for deposit in overdue_deposits(now)[:EXPIRE_AT_ONCE]:
-        with contextlib.suppress(WrongState):
+        with contextlib.suppress(WrongState), transaction.atomic():
             transition(deposit, DepositState.EXPIRED, now=now, reason="not_paid")
             expired += 1
-            if deposit.page_id:  # the news of it may have been lost
-                look_at(deposit.gateway, "checkout.session", deposit.page_id, now=now)
+            _look(deposit, now)  # the news of it may have been lost
     return expired
 
 
@@ -126,7 +143,8 @@ def check_taken(gateway: str, currency: str, amount_micros: int) -> None:
         )
 
 
-def _create(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+def begin_deposit(firm: Firm, gateway: str, currency: str, amount_micros: int, actor: str, now: datetime) -> Deposit:
+    """A deposit with its page, where the gateway has one; call it inside a transaction, after `check_taken`."""
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")

@@ -3,7 +3,17 @@
 from celery import shared_task
 
 from marketplace.common import clock
-from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
+from marketplace.payments import (
+    disputes,
+    inbox,
+    inbox_worker,
+    outbox_worker,
+    outside_refunds,
+    sellers,
+    services,
+    top_ups,
+    transfers,
+)
 from marketplace.payments.payouts.services import asking
 
 
@@ -40,7 +50,7 @@ def send_earnings() -> int:
 
 @shared_task(name="payments.collect_debts")
 def collect_debts() -> int:
-    return disputes.collect_debts(now=clock.now())
+    return disputes.collect_debts(now=clock.now()) + outside_refunds.collect_debts(now=clock.now())
 
 
 @shared_task(name="payments.pay_weekly")

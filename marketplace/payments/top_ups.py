@@ -20,7 +20,7 @@ from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.saved_cards import card_of
-from marketplace.payments.selectors import deposit_for_update
+from marketplace.payments.selectors import deposit_for_update, disputes_in_force
 from marketplace.payments.services import check_taken, new_deposit
 from marketplace.payments.states import DepositState, TopUpState
 
@@ -79,6 +79,9 @@ def _top_up(pk: int, now: datetime) -> bool:
         return False
     if rule.deposits.filter(created_at__gt=now - DAY).count() >= settings.TOP_UPS_PER_DAY_MAX:
         _ask(rule, "too_many_in_a_day", now)
+        return False
+    if disputes_in_force().filter(deposit__firm=rule.firm).exists():
+        _ask(rule, "payment_disputed", now)
         return False
     card = SavedCard.objects.get(firm=rule.firm)
     deposit = new_deposit(rule.firm, card.gateway, rule.currency, rule.amount_micros, "system", now, rule=rule)

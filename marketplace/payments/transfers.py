@@ -1,42 +1,34 @@
-"""Earnings to sellers' accounts at the gateway once they have cleared, and back again when a payer is refunded."""
+"""Earnings to sellers' accounts at the gateway once they are free, and back again when a payer is refunded."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import F
 
 from marketplace.accounts.models import Firm
 from marketplace.accounts.selectors import lock_firm
 from marketplace.events.transitions import transition
-from marketplace.ledger.models import Account, AccountKind, Code, Entry
-from marketplace.ledger.selectors import account_for
+from marketplace.ledger.models import Account, AccountKind, Code
+from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall, SellerAccount, SellerTransfer
 from marketplace.payments.outbox import enqueue
-from marketplace.payments.selectors import gateway_named, owes
+from marketplace.payments.payouts.selectors import terms
+from marketplace.payments.selectors import gateway_named, gateways, owes
+from marketplace.payments.sellers import way_of_paying
 from marketplace.payments.states import SellerAccountState, TransferState
 
 
-def cleared_micros(firm: Firm, currency: str, now: datetime) -> int:
-    """What of a firm's earnings is older than EARNINGS_CLEAR_DAYS, if the oldest leaves first; 0 at least."""
-    account = Account.objects.filter(firm=firm, kind=AccountKind.EARNINGS, currency=currency, ref="").first()
-    if account is None:
-        return 0
-    since = now - timedelta(days=settings.EARNINGS_CLEAR_DAYS)
-    young = Entry.objects.filter(account=account, amount_micros__gt=0, journal__at__gt=since)
-    return max(0, account.balance_micros - (young.aggregate(sum=Sum("amount_micros"))["sum"] or 0))
-
-
 def send_earnings(*, now: datetime) -> int:
-    """Begin a transfer of what has cleared for every seller that is ready; returns how many were begun."""
-    ready = SellerAccount.objects.filter(state=SellerAccountState.READY).select_related("firm").order_by("pk")
+    """Begin a transfer of what is free for every seller that is ready; returns how many were begun."""
+    ready = SellerAccount.objects.filter(state=SellerAccountState.READY, gateway__in=gateways())
     return sum(
         _send(account, currency, tick, now)
-        for account in ready
+        for account in ready.select_related("firm").order_by("pk")
         for currency, tick in gateway_named(account.gateway).capabilities().ticks_micros.items()
     )
 
@@ -44,8 +36,11 @@ def send_earnings(*, now: datetime) -> int:
 @transaction.atomic
 def _send(account: SellerAccount, currency: str, tick: int, now: datetime) -> bool:
     lock_firm(account.firm)
-    cleared = cleared_micros(account.firm, currency, now)
-    amount = cleared - cleared % tick  # what is below a coin stays on the ledger
+    if way_of_paying(account.firm) != account.gateway:
+        return False
+    lock_accounts(Account.objects.filter(firm=account.firm, currency=currency).values_list("pk", flat=True))
+    free = terms(account.firm, currency, now).free.free_micros
+    amount = free - free % tick  # what is below a coin stays on the ledger
     waiting = account.transfers.filter(currency=currency, state=TransferState.CREATED)
     if amount < settings.TRANSFER_MICROS_MIN or waiting.exists() or owes(account.firm):
         return False

@@ -14,13 +14,16 @@ from listings.models import CardListing
 from marketplace.accounts.models import Firm, User
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.ids import PublicIdField
+from marketplace.payments.models import Deposit
 from marketplace.sales.pricing import Landed
 from marketplace.sales.silence import Facts
 from marketplace.sales.states import (
     BID_TRANSITIONS,
     HOLDS_MONEY,
+    PURCHASE_TRANSITIONS,
     SALE_TRANSITIONS,
     BidState,
+    PurchaseState,
     Route,
     Ruling,
     SaleState,
@@ -77,6 +80,40 @@ class CardBid(models.Model):
     def held_micros(self) -> int:
         """What its escrow holds while it is open."""
         return self.limit_micros * (self.count - self.filled_count) if self.state == BidState.OPEN else 0
+
+
+class CardPurchase(models.Model):
+    """Cards that are taken once `deposit` is in the wallet, at `most_micros` each at most, all in."""
+
+    STATES: ClassVar[Mapping[str, frozenset[str]]] = PURCHASE_TRANSITIONS
+    EVENT: ClassVar[str] = "card_purchase"
+
+    public_id = PublicIdField("pur")
+    firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="card_purchases")
+    actor = models.CharField(max_length=64)
+    listing = models.ForeignKey(CardListing, on_delete=models.PROTECT, related_name="+")
+    card = models.CharField(max_length=32, blank=True)  # the public id of a certain one
+    count = models.PositiveIntegerField()
+    most_micros = models.BigIntegerField()
+    ships_to = models.CharField(max_length=2)
+    address = models.CharField(max_length=500)
+    route = models.CharField(max_length=6, choices=Route, blank=True)
+    deposit = models.OneToOneField(Deposit, on_delete=models.PROTECT, related_name="card_purchase")
+    bid = models.OneToOneField(CardBid, null=True, on_delete=models.PROTECT, related_name="purchase")
+    state = models.CharField(max_length=10, choices=PurchaseState, default=PurchaseState.WAITING)
+    end_reason = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(name="purchase_waiting", fields=["id"], condition=Q(state=PurchaseState.WAITING)),
+            models.Index(name="purchase_of_firm", fields=["firm", "id"]),
+        ]
+
+    @property
+    def event_firm_ids(self) -> list[int]:
+        return [self.firm_id]
 
 
 class Lab(models.Model):

@@ -14,7 +14,7 @@ from marketplace.accounts.selectors import owners_of
 from marketplace.catalogue.models import GpuModel
 from marketplace.common.errors import NotFound
 from marketplace.leases.models import Lease
-from marketplace.sales.models import CardBid, Dispute, Lab, Sale
+from marketplace.sales.models import CardBid, CardPurchase, Dispute, Lab, Sale
 from marketplace.sales.states import HOLDS_MONEY, NOTHING_CAME_OF_IT, BidState, SaleState
 from nodes.models import Card, Claim
 from nodes.states import ClaimKind
@@ -75,6 +75,19 @@ def completed_sales(
         CompletedSale(**dict(zip(COLUMNS, told, strict=True)), is_linked=bool(behind[buyer] & behind[seller]))
         for buyer, seller, *told in found
     ]
+
+
+def purchases_of(firm: Firm) -> QuerySet[CardPurchase]:
+    """What the firm buys by card, with its payment."""
+    return CardPurchase.objects.filter(firm=firm).select_related("listing", "deposit", "bid")
+
+
+def purchase_of(firm: Firm, public_id: str) -> CardPurchase:
+    """One of them; NotFound for anything else."""
+    purchase = purchases_of(firm).filter(public_id=public_id).first()
+    if purchase is None:
+        raise NotFound
+    return purchase
 
 
 def bids_of(firm: Firm) -> QuerySet[CardBid]:

@@ -32,6 +32,22 @@ class BidReason(models.TextChoices):
     BUYER_CANCELLED = "buyer_cancelled", "Cancelled by the buyer"
     TIME_OVER = "time_over", "Its time was over"
     NOT_ALLOWED = "not_allowed", "The rules of this exchange do not allow it"
+    PAYMENT_DISPUTED = "payment_disputed", "The payment for it is disputed"
+
+
+class PurchaseState(models.TextChoices):
+    """Of a purchase that a card pays: WAITING for the money, with nothing held for the buyer until it is there."""
+
+    WAITING = "waiting", "Waiting for the payment"
+    BOUGHT = "bought", "Bought"
+    NOT_BOUGHT = "not_bought", "Not bought"
+
+
+PURCHASE_TRANSITIONS: Mapping[str, frozenset[str]] = {
+    PurchaseState.WAITING: frozenset({PurchaseState.BOUGHT, PurchaseState.NOT_BOUGHT}),
+    PurchaseState.BOUGHT: frozenset(),
+    PurchaseState.NOT_BOUGHT: frozenset(),
+}
 
 
 class SaleState(models.TextChoices):

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from marketplace.sales.purchase_views import BuyByCardView, CardPurchasesView, CardPurchaseView
 from marketplace.sales.views import (
     AcceptSaleView,
     AnswerAddressView,
@@ -23,6 +24,9 @@ urlpatterns = [
     path("market/<slug:gpu>/depth/", CardDepthView.as_view()),
     path("card-listings/<str:listing_id>/quote/", QuoteCardView.as_view()),
     path("card-listings/<str:listing_id>/buy/", BuyCardView.as_view()),
+    path("card-listings/<str:listing_id>/buy-by-card/", BuyByCardView.as_view()),
+    path("card-purchases/", CardPurchasesView.as_view()),
+    path("card-purchases/<str:purchase_id>/", CardPurchaseView.as_view()),
     path("card-bids/", CardBidsView.as_view()),
     path("card-bids/<str:bid_id>/", CardBidView.as_view()),
     path("card-bids/<str:bid_id>/cancel/", CancelCardBidView.as_view()),

@@ -10,7 +10,7 @@ from marketplace.leases.models import Lease
 from marketplace.leases.selectors import lease_for_update
 from marketplace.leases.services.ending import end_lease, fail_lease
 from marketplace.leases.states import NOT_YET_USABLE, EndReason, LeaseState
-from marketplace.payments.selectors import disputes_in_force
+from marketplace.payments.selectors import disputed_before
 
 
 def end_disputed_leases(*, now: datetime) -> int:
@@ -19,10 +19,10 @@ def end_disputed_leases(*, now: datetime) -> int:
     Those are the payer's leases from before the dispute, and all of them while it owes a part of it.
     """
     ended = 0
-    for dispute in disputes_in_force():
-        leases = Lease.objects.filter(buyer=dispute.deposit.firm, state__in=NOT_YET_USABLE | {LeaseState.ACTIVE})
-        if not dispute.missing_micros:
-            leases = leases.filter(reserved_at__lte=dispute.opened_at)
+    for payer, before in disputed_before(now).items():
+        leases = Lease.objects.filter(
+            buyer=payer, reserved_at__lte=before, state__in=NOT_YET_USABLE | {LeaseState.ACTIVE}
+        )
         ended += sum(_end(pk, now) for pk in leases.order_by("pk").values_list("pk", flat=True))
     return ended
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from marketplace.accounts.models import Firm
-from marketplace.book.models import MessageKind
+from marketplace.book.models import InboxMessage, MessageKind
 from marketplace.book.services import send
 from marketplace.common.errors import Conflict
 from marketplace.events.services import once
@@ -19,6 +20,9 @@ from marketplace.ledger.services import Leg, post
 from marketplace.orders.models import Order
 from marketplace.orders.selectors import order_for_update, order_of
 from marketplace.orders.states import OrderReason, OrderState
+from marketplace.payments.selectors import disputed_before
+
+PAYERS_BANK = "payers_bank"  # who cancels an order whose payment is disputed
 
 
 @transaction.atomic
@@ -31,6 +35,22 @@ def request_cancel(*, firm: Firm, public_id: str, actor: str, now: datetime) -> 
         raise Conflict(f"this order is {order.state}", code="order_not_open")
     send(kind=MessageKind.CANCEL, subject=order.public_id, actor=actor, now=now)
     return order
+
+
+@transaction.atomic
+def cancel_disputed_orders(*, now: datetime) -> int:
+    """Ask the matcher to take out what a disputed payment pays for; returns how many orders those are.
+
+    They are the payer's from before the dispute, and all of them while it owes a part of it.
+    """
+    asked = InboxMessage.objects.filter(kind=MessageKind.CANCEL, seq=None, subject=OuterRef("public_id"))
+    found = 0
+    for payer, before in disputed_before(now).items():
+        orders = Order.objects.filter(~Exists(asked), firm=payer, state=OrderState.OPEN, created_at__lte=before)
+        for public_id in orders.order_by("pk").values_list("public_id", flat=True):
+            send(kind=MessageKind.CANCEL, subject=public_id, actor=PAYERS_BANK, now=now)
+            found += 1
+    return found
 
 
 def request_cancel_once(*, firm: Firm, public_id: str, actor: str, key: str | None, now: datetime) -> Order:

@@ -25,6 +25,7 @@ from marketplace.orders.limits import refuse_too_many_orders
 from marketplace.orders.models import Order
 from marketplace.orders.selectors import order_of
 from marketplace.orders.states import ONE_ROUND, TimeInForce
+from marketplace.payments.selectors import refuse_debtors
 
 
 class QuoteStale(Conflict):
@@ -88,6 +89,7 @@ def place_order(*, firm: Firm, actor: str, request: OrderRequest, now: datetime)
     """Record the order of a firm that compliance allows, hold its worst case and tell the matcher."""
     token = read_offer_token(request.offer, now=now) if request.offer else None
     _check(request, token, now)
+    refuse_debtors(firm)
     refuse_too_many_orders(firm)
     order = _create(firm, actor, request, token, now)
     _hold(order, now)

@@ -153,8 +153,10 @@ def _find_refund(client: stripe.StripeClient, order: Order) -> Receipt | None:
     return None if found is None else Receipt(found.id)
 
 
-def _moved(object_: Any) -> Receipt:
-    """A transfer or a reversal, with the entry that it made in Stripe's books."""
+def moved(object_: Any) -> Receipt:
+    """A transfer or a reversal, with the entry that it made in Stripe's books; LOOK again while there is none."""
+    if not object_.balance_transaction:
+        raise GatewayError(Trouble.LOOK, f"{object_.id} is not in the gateway's books yet")
     return Receipt(object_.id, {"entry_id": str(object_.balance_transaction)})
 
 
@@ -168,24 +170,24 @@ def _transfer(client: stripe.StripeClient, order: Order) -> Receipt:
         "transfer_group": params["transfer_id"],
         "metadata": _marked(order),
     }
-    return _moved(client.v1.transfers.create(given, _keyed(order)))
+    return moved(client.v1.transfers.create(given, _keyed(order)))
 
 
 def _find_transfer(client: stripe.StripeClient, order: Order) -> Receipt | None:
     given: Any = {"transfer_group": order.params["transfer_id"], "limit": 100}
     found = _mine(client.v1.transfers.list(given).auto_paging_iter(), order)
-    return None if found is None else _moved(found)
+    return None if found is None else moved(found)
 
 
 def _reverse(client: stripe.StripeClient, order: Order) -> Receipt:
     given: Any = {"amount": _money(order.params), "metadata": _marked(order)}
-    return _moved(client.v1.transfers.reversals.create(order.params["object_id"], given, _keyed(order)))
+    return moved(client.v1.transfers.reversals.create(order.params["object_id"], given, _keyed(order)))
 
 
 def _find_reversal(client: stripe.StripeClient, order: Order) -> Receipt | None:
     listed = client.v1.transfers.reversals.list(order.params["object_id"], {"limit": 100}).auto_paging_iter()
     found = _mine(listed, order)
-    return None if found is None else _moved(found)
+    return None if found is None else moved(found)
 
 
 def _submit_evidence(client: stripe.StripeClient, order: Order) -> Receipt:

@@ -13,9 +13,7 @@ from marketplace.payments.gateway import GatewayError, Trouble
 
 TIMEOUT_S = 20
 # Refused without any effect, and may be granted when time has passed.
-REFUSED_FOR_NOW = frozenset(
-    ("balance_insufficient", "insufficient_capabilities_for_transfer", "charge_already_captured")
-)
+REFUSED_FOR_NOW = frozenset(("balance_insufficient", "insufficient_capabilities_for_transfer"))
 
 
 def client() -> stripe.StripeClient:
@@ -46,7 +44,7 @@ def _trouble(error: stripe.StripeError) -> Trouble:
         return Trouble.RETRY
     if status >= 500:  # kept under the key like any answer: repeating it can only replay it
         return Trouble.LOOK if _is_replayed(error) else Trouble.RETRY
-    if status in {409, 429}:
+    if status in {409, 429} or isinstance(error, stripe.APIError):  # or an answer that nobody can read: done or not
         return Trouble.RETRY
     if status in {401, 403} or isinstance(error, stripe.IdempotencyError):
         return Trouble.ASK

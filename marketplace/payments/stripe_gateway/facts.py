@@ -8,7 +8,7 @@ from typing import Any
 
 import stripe
 
-from marketplace.payments.stripe_gateway.accounts import account_fact
+from marketplace.payments.stripe_gateway.accounts import CALL, account_fact
 from marketplace.payments.stripe_gateway.coins import micros
 
 Fact = dict[str, Any]
@@ -80,10 +80,14 @@ def _payment_of_charge(client: stripe.StripeClient, object_id: str) -> Fact:
 
 
 def _refund(client: stripe.StripeClient, object_id: str) -> Fact:
-    refund = client.v1.refunds.retrieve(object_id, {"expand": ["balance_transaction"]})
+    """`call_id` is our name for the call that made it, empty where somebody made it in the dashboard."""
+    refund = client.v1.refunds.retrieve(object_id, {"expand": ["balance_transaction", "payment_intent"]})
     failure = getattr(refund, "failure_balance_transaction", None)  # only on one that failed
     return {
         "refund_id": refund.id,
+        "deposit_id": _named(refund.payment_intent) if refund.payment_intent else "",
+        "call_id": (refund.metadata.to_dict() if refund.metadata else {}).get(CALL, ""),
+        "amount_micros": micros(refund.amount, refund.currency.upper()),
         "status": refund.status,
         "entry": entry(refund.balance_transaction),
         "came_back": entry(client.v1.balance_transactions.retrieve(str(failure))) if failure else None,
@@ -91,19 +95,20 @@ def _refund(client: stripe.StripeClient, object_id: str) -> Fact:
 
 
 def _dispute(client: stripe.StripeClient, object_id: str) -> Fact:
-    """`is_inquiry` while the bank only asks and has taken nothing."""
+    """`is_inquiry` while the bank only asks and has taken nothing, and where it was kept from taking anything."""
     dispute = client.v1.disputes.retrieve(object_id, {"expand": ["payment_intent"]})
     currency, due = dispute.currency.upper(), dispute.evidence_details.due_by
+    entries = [entry(each) for each in dispute.balance_transactions]
     return {
         "dispute_id": dispute.id,
         "deposit_id": _named(dispute.payment_intent) if dispute.payment_intent else "",
         "status": dispute.status,
-        "is_inquiry": dispute.status.startswith("warning_"),
+        "is_inquiry": dispute.status.startswith("warning_") or (dispute.status == "prevented" and not entries),
         "reason": dispute.reason,
         "currency": currency,
         "amount_micros": micros(dispute.amount, currency),
         "answer_by": datetime.fromtimestamp(due, UTC) if due else None,
-        "entries": [entry(each) for each in dispute.balance_transactions],
+        "entries": entries,
     }
 
 

@@ -22,6 +22,7 @@ from marketplace.compliance.models import ComplianceDecision
 from marketplace.compliance.services import Stage, decide_sale, end_case, item_of, require_allowed
 from marketplace.events.services import is_remembered, once, record_event
 from marketplace.events.transitions import transition
+from marketplace.payments.selectors import disputed_before, refuse_debtors
 from marketplace.sales.crossing import price_of
 from marketplace.sales.models import CardBid
 from marketplace.sales.pricing import Landed
@@ -129,18 +130,7 @@ def buy_once(*, firm: Firm, actor: str, take: Take, key: str | None, body: Any, 
     Bids that wait and would take these cards at this ask are older, and come first.
     """
     if not is_remembered(firm_id=firm.pk, key=key):
-        listing = visible_card_listing(firm, take.listing)
-        decision = decide_sale(
-            seller=listing.firm,
-            buyer=firm,
-            item=item_in(listing),
-            ships_from=listing.ships_from,
-            ships_to=take.ships_to,
-            stage=Stage.ORDER,
-            subject=listing.public_id,
-            now=now,
-        )
-        _require_not_blocked(decision, now)
+        listing = require_may_buy(firm, take, now)
         match_cards(now=now, kind=kind_of(listing))
         if CardListing.objects.filter(pk=listing.pk, state=ListingState.CLOSED).exists():
             raise Conflict("these cards are no longer for sale", code="offer_gone")
@@ -152,6 +142,23 @@ def buy_once(*, firm: Firm, actor: str, take: Take, key: str | None, body: Any, 
         make=lambda: _buy(firm=firm, actor=actor, take=take, now=now).public_id,
     )
     return bid_of(firm, public_id)
+
+
+def require_may_buy(firm: Firm, take: Take, now: datetime) -> CardListing:
+    """The listing, when the rules let this buyer have it there. Raises NotFound and NotAllowed."""
+    listing = visible_card_listing(firm, take.listing)
+    decision = decide_sale(
+        seller=listing.firm,
+        buyer=firm,
+        item=item_in(listing),
+        ships_from=listing.ships_from,
+        ships_to=take.ships_to,
+        stage=Stage.ORDER,
+        subject=listing.public_id,
+        now=now,
+    )
+    _require_not_blocked(decision, now)
+    return listing
 
 
 def quote(*, firm: Firm, take: Take, now: datetime) -> Quote:
@@ -276,12 +283,27 @@ def expire_bids(*, now: datetime, limit: int = 500) -> int:
     return len(keys)
 
 
+def cancel_disputed_bids(*, now: datetime) -> int:
+    """Take bids out of the book that a disputed payment pays for, as with orders; returns how many."""
+    ended = 0
+    for payer, before in disputed_before(now).items():
+        bids = CardBid.objects.filter(firm=payer, state=BidState.OPEN, created_at__lte=before).order_by("pk")
+        for pk in bids.values_list("pk", flat=True):
+            with transaction.atomic():
+                bid = bid_for_update(pk)
+                if bid.state == BidState.OPEN:
+                    _close(bid, BidState.CANCELLED, BidReason.PAYMENT_DISPUTED, now, "system")
+                    ended += 1
+    return ended
+
+
 def _close(bid: CardBid, to: BidState, reason: BidReason, now: datetime, actor: str) -> None:
     transition(bid, to, now=now, reason=reason, actor=actor, end_reason=reason, closed_at=now)
     set_bid_escrow(bid=bid, needed_micros=0, ref=f"bid:{bid.public_id}:{to}", now=now)
 
 
 def _create(firm: Firm, now: datetime, **columns: Any) -> CardBid:
+    refuse_debtors(firm)
     if columns["count"] > COUNT_MAX:
         _refuse("/count", "out_of_range", f"at most {COUNT_MAX} cards")
     if columns["route"] == Route.LAB and not lab_for(buyer_id=firm.pk, seller_id=0, country=columns["ships_to"]):

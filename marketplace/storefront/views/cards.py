@@ -32,9 +32,11 @@ from marketplace.fleet.card_market import CardMarket
 from marketplace.fleet.guide import Guide, Wanted
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros, wallet_balances
-from marketplace.sales.models import CardBid
+from marketplace.payments.selectors import STRIPE, gateways
+from marketplace.sales.models import CardBid, CardPurchase
 from marketplace.sales.selectors import bids_of
 from marketplace.sales.services.bidding import Quote, buy_once, cancel_bid_once, place_bid_once, quote
+from marketplace.sales.services.purchases import buy_by_card_once, lacking_micros
 from marketplace.sales.states import BidState
 from marketplace.sales.supply import sellable_cards
 from marketplace.storefront.forms.card_search import CardSearchForm
@@ -130,6 +132,8 @@ def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
         quoted = _quote(caller, form, listing) if form.is_valid() else None
         if quoted and "confirm" in request.POST and (bid := _buy(request, caller, form, listing, quoted)):
             return _to_sales(request, bid)
+        if quoted and "by_card" in request.POST and (bought := _buy_by_card(request, caller, form, listing)):
+            return redirect("storefront:deposit", bought.deposit.public_id)
     lot = [(each, free.get(each.card_id)) for each in sorted(listing.lot.all(), key=lambda each: each.card_id)]
     named = next((each.passport for each, _ in lot if each.passport), "")
     context = {
@@ -144,6 +148,7 @@ def card_listing_page(request: HttpRequest, listing_id: str) -> HttpResponse:
         "quote": quoted,
         "total_micros": quoted.price.total_micros * form.cleaned_data["count"] if quoted and form else None,
         "available_micros": _available(caller, listing.currency),
+        "lacking_micros": _lacking(caller, form, quoted) if caller and quoted and form else 0,
         "key": request.POST.get("key") or random_text(24),
     }
     status = FORM_REFUSED if form and form.errors else 200
@@ -234,6 +239,26 @@ def _buy(request: HttpRequest, caller: Caller, form: BuyForm, listing: CardListi
     key = f"page-{request.POST.get('key', '')}"
     try:
         return buy_once(firm=caller.firm, actor=caller.actor, take=take, key=key, body=_body(request), now=clock.now())
+    except DomainError as error:
+        blame(form, error)
+        return None
+
+
+def _lacking(caller: Caller, form: BuyForm, quoted: Quote) -> int:
+    """What a card can pay of it; 0 where cards do not pay in this currency."""
+    takes = STRIPE.name in gateways() and quoted.currency in STRIPE.capabilities().currencies
+    return lacking_micros(caller.firm, quoted, form.cleaned_data["count"]) if takes else 0
+
+
+def _buy_by_card(request: HttpRequest, caller: Caller, form: BuyForm, listing: CardListing) -> CardPurchase | None:
+    require(caller, Scope.TRADE)
+    shown = request.POST.get("shown_total", "")
+    take = form.take(listing.public_id, most_micros=int(shown) if shown.isdecimal() else 0)
+    key, now = f"page-{request.POST.get('key', '')}", clock.now()
+    try:
+        return buy_by_card_once(firm=caller.firm, actor=caller.actor, take=take, key=key, body=_body(request), now=now)[
+            0
+        ]
     except DomainError as error:
         blame(form, error)
         return None

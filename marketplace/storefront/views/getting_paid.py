@@ -12,7 +12,14 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
-from marketplace.payments.sellers import account_of, look_again, onboarding_url, open_account, way_of_paying
+from marketplace.payments.sellers import (
+    account_of,
+    look_again,
+    onboarding_url,
+    open_account,
+    way_of_paying,
+    why_by_wire,
+)
 from marketplace.storefront.http import firm_page, sentence
 
 PAGE = "storefront:getting-paid"
@@ -28,7 +35,8 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
     context = {
         "account": account,
         "due": [each.replace(".", ": ") for each in account.due] if account else [],
-        "by_wire": account is None and way_of_paying(caller.firm) == "wire",
+        "by_wire": way_of_paying(caller.firm) == "wire",
+        "why_by_wire": why_by_wire(caller.firm),
         "key": random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,
         "seen": _seen(caller),

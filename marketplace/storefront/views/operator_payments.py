@@ -16,7 +16,7 @@ from marketplace.payments.evidence import evidence_of
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
 from marketplace.payments.refunds import refund_from_seller
-from marketplace.payments.selectors import disputes_in_force
+from marketplace.payments.selectors import disputes_in_force, refunds_owed
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.http import operator_page
 from marketplace.storefront.views.operator import ROWS_MAX, done
@@ -33,6 +33,7 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
         "calls": stuck_calls(now)[:ROWS_MAX],
         "notices": stuck_notices(now)[:ROWS_MAX],
         "disputes": [(each, evidence_of(each, "")) for each in disputes_in_force()[:ROWS_MAX]],
+        "owed": refunds_owed()[:ROWS_MAX],
         "form": SellerRefundForm(),
         "key": random_text(24),
     }

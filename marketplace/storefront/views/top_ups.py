@@ -15,7 +15,7 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, TopUpRule
-from marketplace.payments.saved_cards import card_of, save_card
+from marketplace.payments.saved_cards import card_of, is_opening, save_card
 from marketplace.payments.selectors import STRIPE
 from marketplace.payments.states import DepositState
 from marketplace.payments.top_ups import end_rule, set_rule
@@ -48,12 +48,13 @@ def top_ups_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     rules = TopUpRule.objects.filter(firm=caller.firm).order_by("currency")
     context = {
         "card": card,
+        "is_opening": card is not None and is_opening(card),
         "rules": rules,
         "waiting": Deposit.objects.filter(rule__in=rules, state=DepositState.CREATED).exclude(pay_url=""),
         "form": form,
         "key": request.POST.get("key") or random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,
-        "seen": f"{card.page_url[-8:]}-{card.label}" if card else "",
+        "seen": f"{card.page_url[-8:]}-{card.label}-{is_opening(card)}" if card else "",
     }
     response = render(request, "storefront/money/top_ups.html", context, status=FORM_REFUSED if form.errors else 200)
     if request.headers.get("HX-Request") and request.GET.get("seen") != context["seen"]:

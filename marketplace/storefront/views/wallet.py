@@ -26,9 +26,12 @@ from marketplace.payments.selectors import (
     disputes_in_force,
     gateways,
     instructions_for,
+    refunds_owed,
 )
 from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
 from marketplace.payments.states import DepositState
+from marketplace.sales.selectors import purchases_of
+from marketplace.sales.states import PurchaseState
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
@@ -64,6 +67,7 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "deposits": deposits_of(caller.firm).order_by("-pk")[:DEPOSITS_SHOWN],
         "may_pay": Scope.FINANCE in caller.scopes,
         "disputes": disputes_in_force().filter(deposit__firm=caller.firm),
+        "refunds_owed": refunds_owed().filter(deposit__firm=caller.firm),
         "has_cards": STRIPE.name in gateways(),
         "card_currencies": sorted(STRIPE.capabilities().currencies),
     }
@@ -77,7 +81,8 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
     deposit = deposit_of(caller.firm, deposit_id)
     if "back" in request.GET:
         look_at_payment(deposit, clock.now())
-    seen = f"{deposit.state}{'-open' if deposit.pay_url else ''}"
+    purchase = purchases_of(caller.firm).filter(deposit=deposit).first()
+    seen = f"{deposit.state}{'-open' if deposit.pay_url else ''}{purchase.state if purchase else ''}"
     context = {
         "deposit": deposit,
         "seen": seen,
@@ -87,6 +92,8 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
+        "purchase": purchase,
+        "is_buying": purchase is not None and purchase.state == PurchaseState.WAITING,
         "may_pay": Scope.FINANCE in caller.scopes,
     }
     response = render(request, "storefront/money/deposit.html", context)

@@ -90,6 +90,7 @@ def here(stripesim: Simulated, settings, monkeypatch) -> Here:
     settings.STRIPE_WEBHOOK_SECRETS = [SECRET]
     settings.STRIPE_CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
     settings.CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
+    settings.PAYOUT_RESERVE_BASIS_POINTS = 0
     found = Here(stripesim, datetime.now(UTC))
     monkeypatch.setattr(clock, "now", lambda: found.now)
     return found

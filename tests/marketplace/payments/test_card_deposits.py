@@ -10,6 +10,7 @@ from marketplace.common.errors import Conflict, Invalid
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Journal
 from marketplace.ledger.selectors import balance_micros
+from marketplace.payments.inbox import look_at
 from marketplace.payments.selectors import instructions_for, waiting_deposits
 from marketplace.payments.services import cancel_deposit, confirm_deposit, expire_deposits, look_at_payment
 from tests.factories import api_of, make_firm, make_person
@@ -133,3 +134,21 @@ def test_no_operator_confirms_what_the_gateway_confirms(here):
     assert not waiting_deposits()
     with pytest.raises(Conflict, match="itself says"):
         confirm_deposit(operator=operator, deposit_id=deposit.public_id, now=here.now)
+
+
+def test_who_pays_a_deposit_twice_has_both_in_the_wallet_and_hears_of_it(here):
+    deposit = here.paid(firm := make_firm())
+    given = {
+        "amount": 10_000,
+        "currency": "usd",
+        "payment_method": "pm_card_visa",
+        "off_session": True,
+        "confirm": True,
+    }
+    here.sim.client().v1.payment_intents.create({**given, "metadata": {"deposit": deposit.public_id}})
+    here.hear()
+    look_at("stripe", "payment_intent", here.sim.client().v1.payment_intents.list({}).data[0].id, now=here.now)
+    here.look()
+    assert held(firm, AccountKind.WALLET) == 200_000_000
+    assert list(Event.objects.filter(type="deposit.paid_again").values_list("firm_id", flat=True)) == [firm.pk, None]
+    assert held(None, AccountKind.CLEARING, ref="stripe") == -sum(each.net for each in entries(here)) * 10_000

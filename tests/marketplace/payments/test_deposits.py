@@ -16,7 +16,13 @@ from marketplace.ledger.models import AccountKind, Journal
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.models import Deposit
 from marketplace.payments.reference import ALPHABET, is_reference, new_reference, reference_for
-from marketplace.payments.services import cancel_deposit, confirm_deposit, expire_deposits, start_deposit
+from marketplace.payments.services import (
+    cancel_deposit,
+    confirm_deposit,
+    confirm_deposit_once,
+    expire_deposits,
+    start_deposit,
+)
 from tests.factories import NOON, api_of, make_firm, make_person
 
 BODY = {"amount": "100.00", "currency": "USD"}
@@ -190,3 +196,17 @@ def test_a_confirmation_needs_the_csrf_token():
     operator.force_login(make_person(is_operator=True))
     answer = operator.post(f"/api/v1/deposits/{announce(make_firm()).public_id}/confirm/")
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+
+
+@pytest.mark.django_db
+def test_two_operators_with_the_same_key_do_not_see_each_others_answer():
+    firm = make_firm()
+    mine, yours = (
+        start_deposit(firm=firm, currency="USD", amount_micros=10_000, idempotency_key=key, now=NOON)[0] for key in "ab"
+    )
+    for deposit in (mine, yours):
+        operator = make_person(is_operator=True)
+        for _ in range(2):
+            found = confirm_deposit_once(operator=operator, deposit_id=deposit.public_id, key="same", now=NOON)
+            assert found.pk == deposit.pk
+            assert found.state == "confirmed"

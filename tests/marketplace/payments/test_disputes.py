@@ -13,12 +13,13 @@ from marketplace.leases.services.disputed import end_disputed_leases
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
-from marketplace.payments.disputes import collect_debts, submit_evidence
+from marketplace.payments.disputes import collect_debts, dispute_seen, submit_evidence
+from marketplace.payments.gateway import GatewayError
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import PaymentDispute
 from marketplace.payments.refunds import refund_deposit
 from marketplace.payments.services import look_at_payment
-from tests.factories import fund, make_firm, make_person
+from tests.factories import api_of, fund, make_firm, make_person
 from tests.market import Market
 from tests.marketplace.payments.test_money_out import outside
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
@@ -205,3 +206,52 @@ def test_running_leases_end_as_disputed_and_those_of_others_go_on(here):
     assert end_disputed_leases(now=here.now) == 1
     lease.refresh_from_db()
     assert lease.end_reason == "payment_disputed"
+
+
+def told(deposit, status, *, currency="USD", taken=100 * DOLLAR):
+    """What is fetched of a dispute that the simulator does not have."""
+    entry = {"id": "txn_of_it", "currency": currency, "amount_micros": -taken, "fee_micros": 15 * DOLLAR}
+    return {
+        "dispute_id": "du_1", "deposit_id": deposit.public_id, "status": status, "is_inquiry": False,
+        "reason": "fraudulent", "currency": currency, "amount_micros": 100 * DOLLAR, "answer_by": None,
+        "entries": [entry],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["appeal_needs_response", "appeal_under_review", "prevented"])
+def test_what_the_bank_has_taken_and_may_give_back_is_lost_until_it_does(here, status):
+    deposit = here.paid(firm := make_firm())
+    dispute_seen(told(deposit, "lost"), here.now)
+    dispute_seen(told(deposit, status), here.now)
+    assert (PaymentDispute.objects.get().state, held(firm, AccountKind.WALLET)) == ("lost", 0)
+    dispute_seen(told(deposit, "won"), here.now)
+    assert held(firm, AccountKind.WALLET) == 100 * DOLLAR
+
+
+def test_a_dispute_in_another_currency_asks_an_operator(here):
+    deposit = here.paid(make_firm())
+    with pytest.raises(GatewayError) as refused:
+        dispute_seen(told(deposit, "needs_response", currency="EUR"), here.now)
+    assert refused.value.trouble == "ask"
+    assert not PaymentDispute.objects.exists()
+
+
+def test_who_owes_sends_nothing_back_to_a_card(here):
+    disputed(here, firm := make_firm(), spent=75 * DOLLAR)
+    other = here.paid(firm, key="k2")
+    with pytest.raises(Conflict) as refused:
+        refund_deposit(firm=firm, deposit_id=other.public_id, amount_micros=DOLLAR, key="r", now=here.now, actor="test")
+    assert refused.value.code == "debt_owed"
+
+
+def test_by_the_api_a_firm_reads_what_is_held_and_owed(here):
+    dispute = disputed(here, firm := make_firm(), spent=75 * DOLLAR)
+    client = api_of(firm)
+    (shown,) = client.get("/api/v1/payment-disputes/", {"state": "open"}).json()["data"]
+    amounts = {name: shown[name]["amount"] for name in ("amount", "held", "owed")}
+    assert amounts == {"amount": "100.000000", "held": "25.000000", "owed": "75.000000"}
+    assert (shown["id"], shown["deposit"]) == (dispute.public_id, dispute.deposit.public_id)
+    send(here, dispute, WINNING)
+    shown = client.get(f"/api/v1/payment-disputes/{dispute.public_id}/").json()
+    assert (shown["state"], shown["held"]["amount"], shown["owed"]["amount"]) == ("won", "0.000000", "0.000000")
+    assert client.get("/api/v1/payment-disputes/", {"state": "open"}).json()["data"] == []

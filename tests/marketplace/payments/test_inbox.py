@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from datetime import timedelta
 
 import pytest
 import stripe
+from django.db import connection, connections, transaction
 from django.test import Client
 
 from marketplace.common import clock
@@ -16,8 +18,8 @@ from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Journal
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments import inbox
-from marketplace.payments.gateway import GatewayError
-from marketplace.payments.models import Deposit, GatewayNotice, NoticeCursor
+from marketplace.payments.gateway import GatewayError, Notice
+from marketplace.payments.models import Deposit, GatewayNotice, NoticeCursor, NoticeSource
 from marketplace.payments.stripe_gateway.notices import verified
 from tests.factories import make_firm, make_person
 from tests.marketplace.payments.conftest import SECRET
@@ -41,6 +43,22 @@ def sent(here, receiver, settings):
 
 def post(body, header):
     return Client().post("/stripe/webhook", body, content_type="application/json", headers={"Stripe-Signature": header})
+
+
+def elsewhere(act):
+    """What `act` returns on a connection of its own."""
+    found = []
+
+    def run():
+        try:
+            found.append(act())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def in_wallet(deposit):
@@ -181,3 +199,49 @@ def test_a_payment_of_somebody_else_on_the_same_account_is_left_alone(here):
     assert not Journal.objects.exists()
     assert not Deposit.objects.exists()
     assert not inbox.stuck_notices(here.now)
+
+
+def test_the_first_time_in_the_header_is_the_signed_one(here, sent):
+    """A header with a second, younger time would carry an old event past the tolerance."""
+    _, got = sent
+    body, header = got[0]
+    here.now += timedelta(seconds=310)
+    assert post(body, f"{header},t={int(here.now.timestamp())}").status_code == 400
+    assert post(body, f"{header},t=x").status_code == 400
+
+
+def test_what_is_looked_at_is_not_fetched_before_its_writer_is_done(here):
+    """An event came first: fetched now it would not find what is being written, and nothing would ask again."""
+    inbox.look_at("stripe", "refund", "re_1", now=here.now)
+    with transaction.atomic():
+        inbox.look_at("stripe", "refund", "re_1", now=here.now)
+        assert elsewhere(lambda: inbox.claim_notices(here.now)) == []
+    assert len(inbox.claim_notices(here.now)) == 1
+
+
+def test_what_the_database_does_not_take_now_is_booked_later(here):
+    deposit = here.deposit(make_firm())
+    here.work()
+    here.pay(deposit)
+    inbox.fill_gaps(now=here.now)
+
+    def impatient():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        here.look()
+
+    with transaction.atomic():
+        Deposit.objects.select_for_update().get(pk=deposit.pk)
+        elsewhere(impatient)
+    assert "asking" not in GatewayNotice.objects.values_list("state", flat=True)
+    here.now += timedelta(minutes=1)
+    here.look()
+    assert in_wallet(deposit) == 100_000_000
+
+
+def test_payments_on_a_sellers_own_account_are_not_ours(here):
+    """A transfer is a payment there, of which an endpoint for connected accounts hears."""
+    notices = [Notice(f"evt_{kind}", kind, kind, f"{kind}_1", "acct_1", here.now) for kind in ("charge", "refund")]
+    inbox.take("stripe", notices, source=NoticeSource.SENT, now=here.now)
+    here.look()
+    assert set(GatewayNotice.objects.values_list("state", flat=True)) == {"done"}

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+import stripe
+from django.db import connection, transaction
 
 from marketplace.common.errors import Conflict
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import InsufficientFunds, Leg, post
+from marketplace.payments.gateway import GatewayError
 from marketplace.payments.models import DepositRefund, GatewayCall, SellerTransfer
-from marketplace.payments.refunds import refund_deposit, refund_from_seller
+from marketplace.payments.outbox import CLAIMED_FOR, try_call_again
+from marketplace.payments.refunds import refund_deposit, refund_from_seller, refund_seen
 from marketplace.payments.sellers import look_again, open_account
+from marketplace.payments.stripe_gateway.calls import moved
 from marketplace.payments.transfers import send_earnings
 from tests.factories import api_of, make_firm, make_person
+from tests.marketplace.payments.test_inbox import elsewhere
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
+from tests.stripesim import until
 
 __all__ = ["_plain_static_files"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -200,3 +209,76 @@ def test_an_operator_sends_back_out_of_a_sellers_money_on_the_page(here, seller,
     operator.post(url("seller-refund"), form)
     assert "out of a seller" in operator.get(url("operator-payments")).content.decode()
     assert held(seller, AccountKind.EARNINGS) == 40_500_090
+
+
+def test_a_refund_whose_money_did_not_come_back_from_the_seller_can_only_be_given_up(here, seller, paid):
+    send(here)
+    options = {"stripe_account": SellerTransfer.objects.get().account.account_id}
+    here.sim.client().v1.payouts.create({"amount": 6_050, "currency": "usd"}, options)
+    operator = make_person(is_operator=True)
+    earn(here, paid.firm, seller, 5 * DOLLAR)
+    refund_from_seller(
+        operator=operator, deposit_id=paid.public_id, seller=seller, amount_micros=30 * DOLLAR, key="k", now=here.now
+    )
+    here.work()
+    for operation in ("reverse_transfer", "refund"):
+        call = GatewayCall.objects.get(operation=operation)
+        if operation == "refund":
+            assert call.state == "asking"
+            with pytest.raises(Conflict, match="only be given up"):
+                try_call_again(operator=operator, call_id=call.public_id, now=here.now)
+        try_call_again(operator=operator, call_id=call.public_id, now=here.now, give_up=True)
+        here.now += CLAIMED_FOR
+        here.work()
+    assert DepositRefund.objects.get().state == "failed"
+    assert SellerTransfer.objects.get().reversed_micros == 0
+    assert held(seller, AccountKind.EARNINGS) == 5 * DOLLAR + 90
+
+
+def test_what_stripe_keeps_of_a_refund_is_the_platforms_expense(here):
+    deposit = here.paid(make_firm())
+    fee = held(None, AccountKind.GATEWAY_FEE, "stripe")
+    refund(here, deposit, 40 * DOLLAR)
+    here.work()
+    row = DepositRefund.objects.get()
+    entry = {"id": "txn_1", "currency": "USD", "amount_micros": -40 * DOLLAR, "fee_micros": 300_000}
+    fact = {"refund_id": row.object_id, "status": "succeeded", "entry": entry, "came_back": None}
+    with pytest.raises(GatewayError, match="moved"):
+        refund_seen(fact | {"entry": entry | {"amount_micros": -41 * DOLLAR}}, here.now)
+    refund_seen(fact, here.now)
+    assert held(None, AccountKind.GATEWAY_FEE, "stripe") == fee - 300_000
+    assert held(deposit.firm, AccountKind.PAYOUT, row.public_id) == 0
+
+
+def test_earnings_that_are_taken_while_they_are_sent_hold_no_other_seller_up(here, seller, paid):
+    """A debt takes them, after the transfer has begun to look how much there is."""
+    earnings = account_for(firm=seller, kind=AccountKind.EARNINGS, currency="USD")
+    loss = account_for(firm=None, kind=AccountKind.DISPUTE_LOSS, currency="USD")
+    found = []
+    with transaction.atomic():
+        legs = [Leg(earnings, -60 * DOLLAR), Leg(loss, 60 * DOLLAR)]
+        post(ref="debt", code=Code.SET_OFF, legs=legs, now=here.now)
+        thread = threading.Thread(target=lambda: found.append(elsewhere(lambda: send_earnings(now=here.now))))
+        thread.start()
+        assert until(somebody_waits)
+    thread.join()
+    assert found == [0]
+
+
+def somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0] > 0
+
+
+def test_a_new_sellers_reserve_stays_here(here, seller, paid, settings):
+    settings.PAYOUT_RESERVE_BASIS_POINTS = 1000
+    send(here)
+    assert SellerTransfer.objects.get().amount_micros == 54_450_000
+    assert held(seller, AccountKind.EARNINGS) == 60_500_090 - 54_450_000
+
+
+def test_a_transfer_that_stripe_has_not_in_its_books_yet_is_looked_at_again():
+    with pytest.raises(GatewayError) as refused:
+        moved(stripe.Transfer.construct_from({"id": "tr_1", "balance_transaction": None}, "sk_test_x"))
+    assert refused.value.trouble == "look"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.db import connections, transaction
@@ -15,7 +16,8 @@ from marketplace.payments.models import Deposit, GatewayCall
 from marketplace.payments.outbox import CLAIMED_FOR, claim_call, enqueue, stuck_calls, try_call_again
 from marketplace.payments.outbox_worker import LONGEST_WAIT_S, wait_seconds, work_one
 from marketplace.payments.services import cancel_deposit
-from tests.factories import make_firm, make_person
+from marketplace.payments.transfers import send_earnings
+from tests.factories import api_of, make_firm, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CREATE = "POST /v1/checkout/sessions"
@@ -224,3 +226,58 @@ def test_a_call_that_can_not_even_be_asked_for_holds_nobody_else_up(here):
     broken.refresh_from_db()
     assert (broken.state, broken.error_code) == ("asking", "not_asked")
     assert Deposit.objects.get(pk=whole.pk).pay_url
+
+
+def test_an_operator_does_not_overtake_an_attempt_that_may_still_be_on_its_way(here):
+    """What it does can't be found yet: looked up now it would be missing, and made once more."""
+    here.deposit(make_firm())
+    call = claim_call(here.now)
+    try_call_again(operator=make_person(is_operator=True), call_id=call.public_id, now=here.now, give_up=True)
+    assert claim_call(here.now) is None
+    assert claim_call(here.now + CLAIMED_FOR).must_look
+
+
+@pytest.fixture
+def garbled():
+    """The address of a server, and the status with which it answers what is no JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(self.status)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", Handler
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("status", [200, 404, 408, 413])
+def test_an_answer_that_nobody_can_read_says_nothing_about_what_was_done(here, settings, garbled, status):
+    deposit = here.deposit(make_firm())
+    settings.STRIPE_API_URL, garbled[1].status = garbled[0], status
+    here.work()
+    assert GatewayCall.objects.get().state == "waiting"
+    settings.STRIPE_API_URL = here.sim.url
+    here.work_through()
+    deposit.refresh_from_db()
+    assert (deposit.state, bool(deposit.pay_url)) == ("created", True)
+
+
+def test_where_the_key_was_taken_away_deposits_can_be_read_and_calls_ask(here, settings):
+    deposit = here.deposit(firm := make_firm())
+    settings.STRIPE_SECRET_KEY = ""
+    answer = api_of(firm).get("/api/v1/deposits/")
+    assert (answer.status_code, answer.json()["data"][0]["instructions"]) == (200, None)
+    assert here.work() == 1
+    assert GatewayCall.objects.get(subject=deposit.public_id).state == "asking"
+    assert send_earnings(now=here.now) == 0

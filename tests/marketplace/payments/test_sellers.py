@@ -7,10 +7,16 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
+from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict
 from marketplace.events.models import Event
-from marketplace.payments.models import SellerAccount
-from marketplace.payments.sellers import account_seen, look_again, look_at_accounts, open_account
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for
+from marketplace.ledger.services import Leg, post
+from marketplace.payments.models import BankDetails, SellerAccount, SellerTransfer
+from marketplace.payments.payouts.services.asking import request_payout
+from marketplace.payments.sellers import account_seen, look_again, look_at_accounts, open_account, way_of_paying
+from marketplace.payments.transfers import send_earnings
 from tests.factories import api_of, make_firm, make_person
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
 
@@ -132,3 +138,60 @@ def test_the_api_opens_one_account_and_makes_a_link_for_each_click(here):
     links = {client.post("/api/v1/seller-account/link/").json()["url"] for _ in range(2)}
     assert len(links) == 2
     assert Client().get("/api/v1/seller-account/").status_code == 401
+
+
+def test_earnings_go_one_way_whatever_a_firm_was_paid_by_before(here):
+    """A ready account, then a country without Stripe, then back: never both, never none."""
+    firm = make_firm()
+    account = opened(here, firm)
+    here.sim.sim("onboard", {"account": account.account_id})
+    here.advance(days=8)
+    fund_earnings(firm, 50_000_000, here.now - timedelta(days=8))
+    look_again(firm, here.now)
+    here.look()
+    details(firm, here.now)
+    assert way_of_paying(firm) == "stripe"
+    with pytest.raises(Conflict) as refused:
+        pay_out(here, firm)
+    assert refused.value.code == "paid_by_stripe"
+    Firm.objects.filter(pk=firm.pk).update(headquarters_country="CN")
+    firm.refresh_from_db()
+    assert (way_of_paying(firm), send_earnings(now=here.now)) == ("wire", 0)
+    assert api_of(firm).get("/api/v1/seller-account/").json()["gateway"] == "wire"
+    assert pay_out(here, firm)[0].state == "created"
+    Firm.objects.filter(pk=firm.pk).update(headquarters_country="DE")
+    assert send_earnings(now=here.now) == 1
+    assert SellerTransfer.objects.get().amount_micros == 30_000_000
+
+
+def test_who_is_refused_by_stripe_is_paid_by_wire(here):
+    account = opened(here, firm := make_firm())
+    here.sim.sim("onboard", {"account": account.account_id, "outcome": "rejected"})
+    look_again(firm, here.now)
+    here.look()
+    fund_earnings(firm, 50_000_000, here.now - timedelta(days=8))
+    details(firm, here.now)
+    assert pay_out(here, firm)[0].state == "created"
+    shown = browser(make_person(firm)).get(url("getting-paid")).content.decode()
+    assert "Stripe has refused your account, so you are paid by wire" in shown
+    assert url("bank-details") in shown
+
+
+def fund_earnings(firm, micros, at):
+    legs = [
+        Leg(account_for(firm=None, kind=AccountKind.CLEARING, currency="USD", ref="test"), -micros),
+        Leg(account_for(firm=firm, kind=AccountKind.EARNINGS, currency="USD"), micros),
+    ]
+    post(ref=f"earned:{firm.pk}", code=Code.SETTLEMENT, legs=legs, now=at)
+
+
+def details(firm, now):
+    long_ago = now - timedelta(days=9)
+    BankDetails.objects.create(
+        firm=firm, holder="Seller", sealed_account=b"x", hint="DE…0000", created_by=make_person(firm),
+        created_at=long_ago, usable_at=long_ago,
+    )  # fmt: skip
+
+
+def pay_out(here, firm):
+    return request_payout(firm=firm, currency="USD", amount_micros=20_000_000, idempotency_key="p", now=here.now)

@@ -27,7 +27,7 @@ from marketplace.payments.payouts.selectors import (
 from marketplace.payments.payouts.services.outcome import close_failed
 from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.reference import new_reference
-from marketplace.payments.selectors import WIRE, owes
+from marketplace.payments.selectors import WIRE, refuse_debtors
 from marketplace.payments.sellers import way_of_paying
 from marketplace.payments.stripe_gateway.coins import floored, tick_micros
 
@@ -135,8 +135,7 @@ def _create(firm: Firm, currency: str, amount_micros: int, actor: str, now: date
 def _check_paid_by_wire(firm: Firm) -> None:
     if way_of_paying(firm) != WIRE.name:
         raise Conflict("Stripe pays what you earn: see the page about getting paid", code="paid_by_stripe")
-    if owes(firm):
-        raise Conflict("a part of a payment that was taken back is owed: it is taken first", code="debt_owed")
+    refuse_debtors(firm)
 
 
 def _check(firm: Firm, currency: str, amount_micros: int, now: datetime) -> None:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.payments.models import ManualBooking, Payout, PayoutApproval, PayoutFile
 from marketplace.payments.payouts.pain001 import Party, Transfer, payment_order
@@ -24,7 +24,7 @@ from marketplace.payments.payouts.selectors import (
 from marketplace.payments.payouts.services.outcome import close_failed
 from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.wire.selectors import any_booking, check_not_own, own_account
-from marketplace.payments.wire.services.booking import OPERATORS, ask
+from marketplace.payments.wire.services.booking import ask
 from marketplace.payments.wire.states import Action
 
 
@@ -82,7 +82,7 @@ def order_payouts(*, operator: User, currency: str, key: str | None, now: dateti
         return str(file.public_id)
 
     body = {"order": currency}
-    return any_file(once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)[0])
+    return any_file(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
 
 
 @transaction.atomic
@@ -134,7 +134,7 @@ def fail_payout(*, operator: User, payout_id: str, reason: str, key: str | None,
         return str(ask(booking, operator, now).public_id)
 
     body = {"fail": payout_id, "reason": reason}
-    return any_booking(once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)[0])
+    return any_booking(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
 
 
 def _transfer(payout: Payout) -> Transfer:

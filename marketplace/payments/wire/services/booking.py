@@ -10,7 +10,7 @@ from django.db import transaction
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
-from marketplace.events.services import once, record_event
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
@@ -37,7 +37,6 @@ from marketplace.payments.wire.services.confirming import confirm_by_hand
 from marketplace.payments.wire.services.settling import confirm_with, into_wallet
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
-OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN})
 Carry = Callable[[ManualBooking, User, datetime], None]
 
@@ -71,7 +70,7 @@ def decide_line(
         booking.firm = _firm(firm_id) if action == Action.FIRM else None
         return str(ask(booking, operator, now).public_id)
 
-    return any_booking(once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)[0])
+    return any_booking(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
 
 
 def book_difference(
@@ -92,7 +91,7 @@ def book_difference(
         )
         return str(ask(booking, operator, now).public_id)
 
-    return any_booking(once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)[0])
+    return any_booking(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
 
 
 def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
