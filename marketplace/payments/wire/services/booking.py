@@ -22,6 +22,7 @@ from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
+from marketplace.payments.stripe_gateway.coins import tick_micros
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import (
     GATEWAY,
@@ -29,7 +30,9 @@ from marketplace.payments.wire.selectors import (
     booking_for_update,
     check_not_own,
     clearing_of,
+    difference_in,
     line_for_update,
+    lock_bank,
     needs_two,
     suspense_of,
 )
@@ -79,7 +82,8 @@ def book_difference(
 ) -> ManualBooking:
     """Book what the ledger lacks of the bank's balance (or has too much) against the platform's own money.
 
-    For an account that was not empty when its first statement came. Raises Invalid without a reason or an amount.
+    For an account that was not empty when its first statement came. Raises Invalid without a reason or an amount, and
+    Conflict when that is not the difference any more.
     """
     _require_operator(operator)
     if not amount_micros or not reason.strip():
@@ -97,7 +101,7 @@ def book_difference(
 
 def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
     """Store a booking, and carry it out when it needs nobody else. Call it in a transaction."""
-    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
+    check_not_own(operator, _firm_of(booking))
     booking.asked_by, booking.asked_at = operator, now
     booking.save(force_insert=True)
     record_event(
@@ -152,6 +156,7 @@ def refuse(*, operator: User, booking_id: str, now: datetime) -> ManualBooking:
     """Do not do it; whoever asked may take it back like this too."""
     _require_operator(operator)
     booking = booking_for_update(booking_id)
+    check_not_own(operator, _firm_of(booking))
     _close(booking, BookingState.REFUSED, operator, now)
     return booking
 
@@ -170,9 +175,13 @@ def keep_line(*, operator: User, line_id: str, now: datetime) -> StatementLine:
 
 
 def _carry_out(booking: ManualBooking, operator: User, now: datetime) -> None:
-    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
+    check_not_own(operator, _firm_of(booking))
     _close(booking, BookingState.DONE, operator, now)
     CARRY[Action(booking.action)](booking, operator, now)
+
+
+def _firm_of(booking: ManualBooking) -> Firm | None:
+    return booking.deposit.firm if booking.deposit else booking.firm
 
 
 def _close(booking: ManualBooking, to: str, operator: User, now: datetime) -> None:
@@ -246,6 +255,11 @@ def _book_own(booking: ManualBooking, operator: User, now: datetime) -> None:
 
 
 def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> None:
+    """Only while it is still the difference: a file may have come, or another operator may have booked it."""
+    lock_bank()
+    found = difference_in(booking.currency)
+    if found is None or found.balance_micros != booking.amount_micros:
+        raise Conflict("the difference is another one by now: look again", code="another_difference")
     own = account_for(firm=None, kind=AccountKind.OWN, currency=booking.currency)
     post(
         ref=f"manual:{booking.public_id}",
@@ -318,6 +332,8 @@ def _check_line(line: StatementLine, action: str) -> None:
         raise Conflict("another operator was asked about this line already", code="asked_already")
     if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN}:
         raise Invalid("this is only for money that came", code="wrong_direction")
+    if action == Action.RETURN and line.amount_micros % tick_micros(line.currency):
+        raise Invalid("a bank sends whole coins: this amount has a part of one", code="part_of_a_coin")
 
 
 def _deposit(line: StatementLine, reference: str) -> Deposit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, Unprocessable
@@ -232,3 +234,45 @@ def test_an_operator_decides_nothing_about_a_firm_of_their_own(alice, announce, 
             call()
         assert refused.value.code == "own_firm"
     assert in_wallet(alice) == 0
+
+
+def test_a_difference_is_booked_only_while_it_is_still_one(operator, other_operator):
+    late = camt([Paid(2000 * EURO, "capital", on=date(2026, 11, 22))], to_on=date(2026, 11, 22))
+    bring(camt([Paid(5 * EURO)], opening=2000 * EURO))
+    asked = [
+        book_difference(operator=operator, currency="EUR", amount_micros=2000 * EURO, reason="?", now=NOON, key=key)
+        for key in "ab"
+    ]
+    bring(late)  # the file that was missing
+    assert differences()[0].is_clean
+    for each in asked:
+        with pytest.raises(Conflict, match="another one by now"):
+            agree(operator=other_operator, booking_id=each.public_id, now=NOON)
+    assert differences()[0].is_clean
+    assert balance_micros(firm=None, kind=AccountKind.OWN, currency="EUR") == 0
+
+
+def test_a_small_difference_is_not_booked_twice_with_two_keys(operator):
+    bring(camt([Paid(5 * EURO)], opening=20 * EURO))
+    given = {"operator": operator, "currency": "EUR", "amount_micros": 20 * EURO, "reason": "opening", "now": NOON}
+    book_difference(**given, key="a")
+    with pytest.raises(Conflict, match="another one by now"):
+        book_difference(**given, key="b")
+    assert differences()[0].is_clean
+
+
+def test_an_operator_does_not_refuse_for_a_firm_of_their_own(alice, announce, operator):
+    insider = make_person(alice, "viewer", is_operator=True)
+    booking = decide(operator, waiting(4000, announce(5000).reference), "deposit")
+    with pytest.raises(NotAllowed):
+        refuse(operator=insider, booking_id=booking.public_id, now=NOON)
+    assert ManualBooking.objects.get().state == "asked"
+
+
+def test_what_no_bank_can_send_is_not_put_on_its_way_back(operator):
+    bring(camt([Paid(50 * EURO)]).replace(b">50.00<", b">50.005<"))
+    line = StatementLine.objects.get()
+    with pytest.raises(Invalid, match="whole coins"):
+        decide(operator, line, "return")
+    line.refresh_from_db()
+    assert line.state == "waiting"
