@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -70,6 +71,7 @@ def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "by_wire": way_of_paying(caller.firm) == WIRE.name,
         "may_ask": Scope.FINANCE in caller.scopes,
         "is_owner": _is_owner(caller),
+        "is_weekly": settings.PAYOUT_WEEKDAY >= 0,
     }
     return render(request, "storefront/sell/payouts.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -99,6 +101,7 @@ def bank_details_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "form": form,
         "details": details_in_force(caller.firm, now),
         "held": details_held(caller.firm, now),
+        "hold_hours": settings.BANK_DETAILS_HOLD_HOURS,
         "is_owner": _is_owner(caller),
     }
     return render(request, "storefront/sell/bank_details.html", context, status=FORM_REFUSED if form.errors else 200)

@@ -18,6 +18,7 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
+from marketplace.payments.models import Deposit
 from marketplace.payments.refunds import refund_deposit, refundable_micros
 from marketplace.payments.selectors import (
     STRIPE,
@@ -28,7 +29,7 @@ from marketplace.payments.selectors import (
     instructions_for,
 )
 from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.states import DepositState, PaymentDisputeState
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
@@ -83,7 +84,7 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "seen": seen,
         "came_back": "back" in request.GET,
         "refunds": deposit.refunds.order_by("pk"),
-        "left_micros": refundable_micros(deposit) if deposit.payment_id else 0,
+        "left_micros": refundable_micros(deposit) if _goes_back(deposit) else 0,
         "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
@@ -104,7 +105,7 @@ def deposit_cancel(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
         cancel_deposit(firm=caller.firm, deposit_id=deposit_id, now=clock.now(), actor=caller.actor)
         messages.success(request, "The deposit is cancelled.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, sentence(error.detail))
     return redirect("storefront:wallet")
 
 
@@ -136,11 +137,8 @@ def deposit_refund(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
 @firm_page
 def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Every movement of the firm's money, with the balance after it."""
-    kinds = {
-        str(kind): kind for kind in (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS, AccountKind.PAYOUT)
-    }
+    kinds = {str(kind): kind for kind in AccountKind if kind in FIRM_KINDS}
     kind = kinds.get(request.GET.get("account", "wallet"), AccountKind.WALLET)
-    assert kind in FIRM_KINDS
     currency = request.GET.get("currency", settings.CURRENCIES[0])
     page = newest_first(statement(firm=caller.firm, kind=kind, currency=currency), request)
     after = balances_after(page.rows)
@@ -154,6 +152,12 @@ def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "accounts": [(each.value, each.label) for each in kinds.values()],
     }
     return render(request, "storefront/money/statement.html", context)
+
+
+def _goes_back(deposit: Deposit) -> bool:
+    """Whether some of it can be sent back to its card, as far as the page can tell."""
+    is_disputed = deposit.disputes.exclude(state=PaymentDisputeState.WON).exists()
+    return deposit.state == DepositState.CONFIRMED and bool(deposit.payment_id) and not is_disputed
 
 
 def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:

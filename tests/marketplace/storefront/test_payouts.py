@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for, balance_micros
+from marketplace.ledger.services import Leg, post
 from marketplace.payments.models import BankDetails, Payout, PayoutFile
 from tests.factories import make_person
 from tests.marketplace.payments.payouts.conftest import earn
@@ -127,3 +128,31 @@ def test_the_operators_payouts_exist_for_operators_alone(seller, scene, client):
     client.force_login(scene.buyer)
     client.post(url("payout-cancel", payout.public_id))
     assert Payout.objects.get().state == "created"
+
+
+def test_money_that_is_disputed_is_seen_in_the_wallet_and_has_a_statement(client, scene):
+    bob = scene.market.bob
+    legs = [
+        Leg(account_for(firm=bob, kind=AccountKind.WALLET, currency="USD"), -7 * EURO),
+        Leg(account_for(firm=bob, kind=AccountKind.FROZEN, currency="USD", ref="dsp_1"), 7 * EURO),
+    ]
+    client.force_login(scene.buyer)
+    assert "Frozen for" not in client.get(url("wallet")).content.decode()
+    post(ref="frozen", code=Code.DISPUTE, legs=legs, subject="dsp_1", now=scene.market.clock.now())
+    assert "Frozen for" in client.get(url("wallet")).content.decode()
+    shown = client.get(url("statement"), {"account": "frozen"}).content.decode()
+    assert "Payment disputed" in shown
+    assert "7.00 USD" in shown
+
+
+def test_how_long_a_new_account_is_held_is_said_as_it_is_set(seller, settings):
+    settings.BANK_DETAILS_HOLD_HOURS = 24
+    assert "held for 24 hours" in seller.get(url("bank-details")).content.decode()
+    seller.post(url("bank-details"), DETAILS | {"account": OURS})
+    assert "Another bank account was named" in seller.get(url("payouts")).content.decode()
+
+
+def test_the_first_account_is_no_other_one(client, scene):
+    client.force_login(scene.seller)
+    client.post(url("bank-details"), DETAILS)
+    assert "A bank account was named" in client.get(url("payouts")).content.decode()
