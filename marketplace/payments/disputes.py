@@ -171,7 +171,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
         dispute = rows.filter(public_id=dispute_id).first()
         if dispute is None:
             raise NotFound
-        if dispute.state != PaymentDisputeState.OPEN or _is_on_its_way(dispute):
+        if dispute.state != PaymentDisputeState.OPEN or is_on_its_way(dispute):
             raise Conflict("this dispute is answered already", code="answered")
         _send(dispute, words, operator, now)
         return str(dispute.public_id)
@@ -181,7 +181,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
     return PaymentDispute.objects.get(public_id=dispute_id)
 
 
-def _is_on_its_way(dispute: PaymentDispute) -> bool:
+def is_on_its_way(dispute: PaymentDispute) -> bool:
     return GatewayCall.objects.filter(subject=dispute.public_id).exclude(state=CallState.FAILED).exists()
 
 

@@ -166,8 +166,9 @@ def any_file(public_id: str) -> PayoutFile:
 
 
 def files() -> QuerySet[PayoutFile]:
-    """Every order to the bank."""
-    counted = PayoutFile.objects.annotate(payouts_count=Count("payouts", distinct=True))
+    """Every order to the bank, with the number of its payments, returns to senders among them."""
+    payments = Count("payouts", distinct=True) + Count("lines", distinct=True)
+    counted = PayoutFile.objects.annotate(payments_count=payments)
     return counted.select_related("made_by")
 
 

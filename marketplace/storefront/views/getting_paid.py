@@ -12,10 +12,13 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
+from marketplace.payments.selectors import STRIPE, gateways
 from marketplace.payments.sellers import account_of, look_again, onboarding_url, open_account, way_of_paying
+from marketplace.storefront.displays import due_words
 from marketplace.storefront.http import firm_page, sentence
 
 PAGE = "storefront:getting-paid"
+TRANSFERS_SHOWN = 25
 
 
 @require_safe
@@ -27,7 +30,9 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
     account = account_of(caller.firm)
     context = {
         "account": account,
-        "due": [each.replace(".", ": ") for each in account.due] if account else [],
+        "due": due_words(account.due) if account else [],
+        "transfers": account.transfers.order_by("-pk")[:TRANSFERS_SHOWN] if account else (),
+        "has_stripe": STRIPE.name in gateways(),
         "by_wire": account is None and way_of_paying(caller.firm) == "wire",
         "key": random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,

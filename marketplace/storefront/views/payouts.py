@@ -57,7 +57,7 @@ class DetailsForm(PageForm):
 @firm_page
 def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """What is free, what was asked for, and where it goes."""
-    now = clock.now()
+    now, by_wire = clock.now(), way_of_paying(caller.firm) == WIRE.name
     form = PayoutForm(request.POST or None)
     if form.is_valid() and _ask(request, caller, form):
         return redirect(PAGE)
@@ -68,7 +68,8 @@ def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "page": newest_first(payouts_of(caller.firm), request),
         "details": details_in_force(caller.firm, now),
         "held": details_held(caller.firm, now),
-        "by_wire": way_of_paying(caller.firm) == WIRE.name,
+        "by_wire": by_wire,
+        "nothing_yet": f"Nothing was paid out{'' if by_wire else ' by wire'} yet.",
         "may_ask": Scope.FINANCE in caller.scopes,
         "is_owner": _is_owner(caller),
         "is_weekly": settings.PAYOUT_WEEKDAY >= 0,

@@ -66,7 +66,7 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "may_pay": Scope.FINANCE in caller.scopes,
         "disputes": disputes_in_force().filter(deposit__firm=caller.firm),
         "has_cards": STRIPE.name in gateways(),
-        "card_currencies": sorted(STRIPE.capabilities().currencies),
+        "card_currencies": [each for each in settings.CURRENCIES if each in STRIPE.capabilities().currencies],
     }
     return render(request, "storefront/money/wallet.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -83,6 +83,7 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "deposit": deposit,
         "seen": seen,
         "came_back": "back" in request.GET,
+        "disputes": deposit.disputes.order_by("pk"),
         "refunds": deposit.refunds.order_by("pk"),
         "left_micros": refundable_micros(deposit) if _goes_back(deposit) else 0,
         "key": random_text(24),

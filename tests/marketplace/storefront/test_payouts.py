@@ -8,10 +8,13 @@ from django.urls import reverse
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
-from marketplace.payments.models import BankDetails, Payout, PayoutFile
+from marketplace.payments.models import BankDetails, Payout, PayoutFile, StatementLine
+from marketplace.payments.wire.services.booking import decide_line
+from marketplace.payments.wire.services.importing import import_statement
+from marketplace.storefront.displays import due_words
 from tests.factories import make_person
 from tests.marketplace.payments.payouts.conftest import earn
-from tests.marketplace.payments.wire.statements import EURO, OURS, THEIRS
+from tests.marketplace.payments.wire.statements import EURO, OURS, THEIRS, Paid, camt
 from tests.storefront import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -156,3 +159,29 @@ def test_the_first_account_is_no_other_one(client, scene):
     client.force_login(scene.seller)
     client.post(url("bank-details"), DETAILS)
     assert "A bank account was named" in client.get(url("payouts")).content.decode()
+
+
+def test_what_is_ready_for_the_bank_and_in_its_files_counts_money_that_goes_back(client, seller, scene):
+    ask(seller, "60.00")
+    now = scene.market.clock.now()
+    data = camt([Paid(40 * EURO, "unnamed", name="Stranger Ltd")], currency="USD")
+    import_statement(data=data, name="s.xml", now=now, operator=scene.operator)
+    line = StatementLine.objects.get().public_id
+    decide_line(operator=scene.operator, line_id=line, action="return", now=now, key="r")
+    client.force_login(scene.operator)
+    client.post(url("payout-rule", Payout.objects.get().public_id), {"ruling": "approve"})
+    shown = client.get(url("operator-payouts")).content.decode()
+    assert "2 payments" in shown
+    assert "100.00 USD" in shown
+    client.post(url("payouts-order"), {"currency": "USD", "key": "k"})
+    assert 'data-label="payments">2<' in client.get(url("operator-payouts")).content.decode()
+
+
+def test_what_stripe_asks_for_is_said_once_and_in_words():
+    codes = ["external_account", "person_1.dob.day", "representative.email", "tos_acceptance.date", "odd_one.thing"]
+    assert due_words(codes) == [
+        "The bank account that you are paid to",
+        "Details of whoever represents your firm",
+        "Your agreement to Stripe's terms",
+        "Odd one: thing",
+    ]
