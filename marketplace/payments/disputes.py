@@ -27,6 +27,7 @@ from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import disputes_in_force
 from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
+from marketplace.payments.wire.selectors import check_not_own
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 STATES = {
@@ -171,6 +172,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
         dispute = rows.filter(public_id=dispute_id).first()
         if dispute is None:
             raise NotFound
+        check_not_own(operator, dispute.deposit.firm)
         if dispute.state != PaymentDisputeState.OPEN or is_on_its_way(dispute):
             raise Conflict("this dispute is answered already", code="answered")
         _send(dispute, words, operator, now)

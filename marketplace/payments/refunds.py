@@ -23,6 +23,7 @@ from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named
 from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
+from marketplace.payments.wire.selectors import check_not_own
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
 
@@ -62,6 +63,8 @@ def refund_from_seller(
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator does this", code="operators_only")
     deposit = any_deposit(deposit_id)
+    for firm in (deposit.firm, seller):
+        check_not_own(operator, firm)
 
     def make() -> str:
         return str(_begin(deposit, seller, amount_micros, now).public_id)

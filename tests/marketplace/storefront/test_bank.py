@@ -131,3 +131,12 @@ def test_what_can_not_be_stored_is_refused_in_words(operator, scene):
 def test_a_statement_of_no_currency_is_empty(client, scene):
     client.force_login(scene.buyer)
     assert client.get(url("statement"), {"currency": "U\0D"}).status_code == 400
+
+
+def test_a_debit_that_names_a_payout_may_be_one_all_the_same(operator):
+    upload(operator, usd(Paid(-5 * EURO, "fee"), opening=5 * EURO))
+    page = url("bank-line", StatementLine.objects.get().public_id)
+    assert "made all the same" not in operator.get(page).content.decode()
+    StatementLine.objects.update(match="payout")
+    assert "made all the same" in operator.get(page).content.decode()
+    assert operator.post(page, {"key": "a", "action": "payout_made"}).status_code == 422

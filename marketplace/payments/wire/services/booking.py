@@ -37,11 +37,11 @@ from marketplace.payments.wire.selectors import (
     suspense_of,
 )
 from marketplace.payments.wire.services.confirming import confirm_by_hand
-from marketplace.payments.wire.services.settling import confirm_with, into_wallet
+from marketplace.payments.wire.services.settling import confirm_with, into_wallet, pay_with, payout_named_by
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
-OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN})
+OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN, Action.PAYOUT_MADE})
 Carry = Callable[[ManualBooking, User, datetime], None]
 
 
@@ -72,6 +72,9 @@ def decide_line(
         )
         booking.deposit = _deposit(line, deposit_reference) if action == Action.DEPOSIT else None
         booking.firm = _firm(firm_id) if action == Action.FIRM else None
+        if action == Action.PAYOUT_MADE:
+            payout = payout_named_by(line)
+            booking.firm, booking.subject = payout.firm, payout.public_id
         return str(ask(booking, operator, now).public_id)
 
     return any_booking(once(firm_id=OPERATORS, key=key, body=body, now=now, make=make)[0])
@@ -144,7 +147,7 @@ def ask_to_confirm(deposit: Deposit, operator: User, now: datetime) -> None:
 def agree(*, operator: User, booking_id: str, now: datetime) -> ManualBooking:
     """Carry out what another operator asked for. Raises NotAllowed for the one who asked, and NotFound."""
     _require_operator(operator)
-    booking = booking_for_update(booking_id)
+    booking = _locked(booking_id)
     if booking.asked_by_id == operator.pk:
         raise NotAllowed("another operator must agree", code="second_operator_needed")
     _carry_out(booking, operator, now)
@@ -172,6 +175,14 @@ def keep_line(*, operator: User, line_id: str, now: datetime) -> StatementLine:
         line, LineState.WAITING, now=now, actor=operator.public_id, reason="kept_after_all", return_reference=None
     )  # fmt: skip
     return line
+
+
+def _locked(booking_id: str) -> ManualBooking:
+    """The booking, locked after the deposit that it confirms: `ask_to_confirm` has them in this order."""
+    confirms = ManualBooking.objects.filter(public_id=booking_id, action=Action.CONFIRM)
+    for deposit_id in confirms.values_list("deposit__public_id", flat=True):
+        deposit_for_update(deposit_id)
+    return booking_for_update(booking_id)
 
 
 def _carry_out(booking: ManualBooking, operator: User, now: datetime) -> None:
@@ -254,6 +265,12 @@ def _book_own(booking: ManualBooking, operator: User, now: datetime) -> None:
     _settled(line, booking, operator, now)
 
 
+def _book_payout(booking: ManualBooking, operator: User, now: datetime) -> None:
+    line = _locked_line(booking)
+    pay_with(payout_named_by(line), line, now)
+    _settled(line, booking, operator, now)
+
+
 def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> None:
     """Only while it is still the difference: a file may have come, or another operator may have booked it."""
     lock_bank()
@@ -294,6 +311,7 @@ CARRY: dict[Action, Carry] = {
     Action.OWN: _book_own,
     Action.DIFFERENCE: _book_difference,
     Action.CONFIRM: _confirm,
+    Action.PAYOUT_MADE: _book_payout,
     Action.PAYOUT_FAILED: _fail_payout,
 }
 

@@ -322,3 +322,53 @@ def test_coins_are_written_as_the_currency_has_them():
 def test_letters_that_no_accent_comes_off_of_are_written_as_banks_do():
     xml = order(Transfer("RF1", 10_000, Party("Łódź Søren Æß", THEIRS), "x"))
     assert texts(xml, ".//p:Cdtr/p:Nm") == ["Lodz Soren AEss"]
+
+
+def made_after_all(operator, key="m"):
+    line = StatementLine.objects.latest("pk")
+    return decide_line(operator=operator, line_id=line.public_id, action="payout_made", now=NOON, key=key)
+
+
+@pytest.mark.django_db
+def test_a_payout_that_the_bank_made_after_its_money_was_given_back_leaves_the_earnings_again(alice, sent, operator):
+    fail_payout(operator=operator, payout_id=sent.public_id, reason="rejected", key="f", now=NOON)
+    bring(Paid(-60 * EURO, end_to_end=sent.reference))
+    assert held(alice, AccountKind.EARNINGS) == 5000 * EURO
+    assert made_after_all(operator).state == "done"
+    assert (held(alice, AccountKind.EARNINGS), platform(AccountKind.SUSPENSE)) == (4940 * EURO, 0)
+    assert StatementLine.objects.get().state == "booked"
+    assert Event.objects.filter(firm_id=alice.pk, type="payout.made_after_all", subject=sent.public_id).count() == 1
+    with pytest.raises(Conflict):
+        made_after_all(operator, "again")
+
+
+@pytest.mark.django_db
+def test_what_a_bank_took_beside_a_payout_is_the_platforms_cost(alice, sent, operator):
+    bring(Paid(-61 * EURO - 500_000, end_to_end=sent.reference))
+    made_after_all(operator)
+    sent.refresh_from_db()
+    assert sent.state == "paid"
+    assert (held(alice, AccountKind.EARNINGS), held(alice, AccountKind.PAYOUT)) == (4940 * EURO, 0)
+    assert (platform(AccountKind.GATEWAY_FEE), platform(AccountKind.SUSPENSE)) == (-1_500_000, 0)
+
+
+@pytest.mark.django_db
+def test_only_what_is_a_payout_of_ours_is_one(alice, sent, operator):
+    bring(Paid(-5 * EURO, "fee"))
+    with pytest.raises(Invalid, match="no payout"):
+        made_after_all(operator)
+    bring(Paid(-61 * EURO, end_to_end=sent.reference, reference="2"))
+    with pytest.raises(NotAllowed):
+        made_after_all(make_person(alice, "viewer", is_operator=True))
+    assert {each.state for each in StatementLine.objects.all()} == {"waiting"}
+
+
+@pytest.mark.django_db
+def test_what_a_firm_has_not_got_any_more_is_not_taken(alice, sent, operator):
+    fail_payout(operator=operator, payout_id=sent.public_id, reason="rejected", key="f", now=NOON)
+    for number in range(2):
+        ask(alice, 2500, key=f"all-{number}")
+    bring(Paid(-60 * EURO, end_to_end=sent.reference))
+    with pytest.raises(Conflict, match="not enough money"):
+        made_after_all(operator)
+    assert StatementLine.objects.get().state == "waiting"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 
 import pytest
+from django.db import connection, connections, transaction
 
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, Unprocessable
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.payouts.services.sending import order_payouts
-from marketplace.payments.services import cancel_deposit, confirm_deposit
+from marketplace.payments.selectors import deposit_for_update
+from marketplace.payments.services import cancel_deposit, confirm_deposit, start_deposit
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import differences, proposals
 from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
 from tests.factories import NOON, api_of, make_firm, make_person
 from tests.marketplace.payments.wire.statements import EURO, Paid, camt
 from tests.marketplace.payments.wire.test_importing import bring, in_wallet, platform
+from tests.stripesim import until
 
 pytestmark = pytest.mark.django_db
 
@@ -276,3 +280,35 @@ def test_what_no_bank_can_send_is_not_put_on_its_way_back(operator):
         decide(operator, line, "return")
     line.refresh_from_db()
     assert line.state == "waiting"
+
+
+def somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_operators_who_agree_to_one_deposit_at_once_do_not_wait_for_each_other():
+    first, second, third = (make_person(is_operator=True) for _ in range(3))
+    deposit, _ = start_deposit(
+        firm=make_firm(), currency="EUR", amount_micros=5000 * EURO, idempotency_key="k", now=NOON
+    )
+    confirm_deposit(operator=first, deposit_id=deposit.public_id, now=NOON)
+    booking = ManualBooking.objects.get()
+
+    def run():
+        try:
+            agree(operator=second, booking_id=booking.public_id, now=NOON)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        deposit_for_update(deposit.public_id)  # as `confirm_deposit` begins
+        thread.start()
+        assert until(somebody_waits, 30)
+        assert ManualBooking.objects.select_for_update(nowait=True).get() == booking
+    thread.join()
+    assert ManualBooking.objects.get().decided_by == second
+    assert confirm_deposit(operator=third, deposit_id=deposit.public_id, now=NOON).state == "confirmed"
