@@ -87,10 +87,10 @@ def _as_domain_error(error: Exception) -> DomainError | None:
             domain_error = DomainError(str(error.detail), code=str(error.default_code))
             domain_error.status, domain_error.title = error.status_code, str(error.default_detail)
             return domain_error
-    return _uncaught(error)
+    return uncaught(error)
 
 
-def _uncaught(error: Exception) -> DomainError | None:
+def uncaught(error: Exception) -> DomainError | None:
     """What a value does that got further than it should, and what the database says."""
     match error:
         case DataError():

@@ -77,11 +77,11 @@ def confirm_deposits(operator_email: str) -> None:
     from marketplace.accounts.models import User  # noqa: PLC0415 - only after django.setup()
     from marketplace.common import clock  # noqa: PLC0415
     from marketplace.common.errors import DomainError  # noqa: PLC0415
-    from marketplace.payments.models import Deposit  # noqa: PLC0415
+    from marketplace.payments.selectors import waiting_deposits  # noqa: PLC0415
     from marketplace.payments.services import confirm_deposit  # noqa: PLC0415
 
     operator = User.objects.get(email=operator_email)
-    for deposit_id in Deposit.objects.filter(state="created").values_list("public_id", flat=True):
+    for deposit_id in waiting_deposits().values_list("public_id", flat=True):
         try:
             confirm_deposit(operator=operator, deposit_id=deposit_id, now=clock.now())
             log.info("the demo's operator confirmed %s", deposit_id)

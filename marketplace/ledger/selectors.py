@@ -39,6 +39,7 @@ class WalletBalances:
     reserved_micros: int
     earnings_micros: int
     paying_out_micros: int = 0
+    frozen_micros: int = 0
 
 
 def account_for(*, firm: Firm | None, kind: AccountKind, currency: str, ref: str = "") -> Account:
@@ -81,6 +82,7 @@ def wallet_balances(firm: Firm) -> list[WalletBalances]:
             reserved_micros=kinds.get(AccountKind.ESCROW, 0),
             earnings_micros=kinds.get(AccountKind.EARNINGS, 0),
             paying_out_micros=kinds.get(AccountKind.PAYOUT, 0),
+            frozen_micros=kinds.get(AccountKind.FROZEN, 0),
         )
         for currency, kinds in sorted(totals.items())
     ]

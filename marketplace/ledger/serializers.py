@@ -12,13 +12,14 @@ from marketplace.ledger.selectors import WalletBalances
 
 
 class WalletLineShape(serializers.Serializer[Any]):
-    """A firm's money in one currency: free, committed to orders, earned, and on its way to the firm's bank."""
+    """A firm's money in one currency: free, committed to orders, earned, on its way to its bank, and disputed."""
 
     currency = serializers.CharField()
     available = MoneyShape()
     reserved = MoneyShape()
     earnings = MoneyShape()
     paying_out = MoneyShape()
+    frozen = MoneyShape()
 
 
 class WalletShape(serializers.Serializer[Any]):
@@ -61,6 +62,7 @@ def wallet_line_json(line: WalletBalances) -> dict[str, Any]:
         "reserved": money_json(line.reserved_micros, line.currency),
         "earnings": money_json(line.earnings_micros, line.currency),
         "paying_out": money_json(line.paying_out_micros, line.currency),
+        "frozen": money_json(line.frozen_micros, line.currency),
     }
 
 

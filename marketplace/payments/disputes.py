@@ -28,6 +28,7 @@ from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
 from marketplace.payments.outbox import enqueue
 from marketplace.payments.selectors import disputes_in_force
 from marketplace.payments.states import CallState, DepositState, PaymentDisputeState
+from marketplace.payments.wire.selectors import check_not_own
 
 STATES = {
     "needs_response": PaymentDisputeState.OPEN,
@@ -158,7 +159,8 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
         dispute = rows.filter(public_id=dispute_id).first()
         if dispute is None:
             raise NotFound
-        if dispute.state != PaymentDisputeState.OPEN or _is_on_its_way(dispute):
+        check_not_own(operator, dispute.deposit.firm)
+        if dispute.state != PaymentDisputeState.OPEN or is_on_its_way(dispute):
             raise Conflict("this dispute is answered already", code="answered")
         _send(dispute, words, operator, now)
         return str(dispute.public_id)
@@ -168,7 +170,7 @@ def submit_evidence(*, operator: User, dispute_id: str, words: str, key: str | N
     return PaymentDispute.objects.get(public_id=dispute_id)
 
 
-def _is_on_its_way(dispute: PaymentDispute) -> bool:
+def is_on_its_way(dispute: PaymentDispute) -> bool:
     return GatewayCall.objects.filter(subject=dispute.public_id).exclude(state=CallState.FAILED).exists()
 
 

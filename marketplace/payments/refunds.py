@@ -25,6 +25,7 @@ from marketplace.payments.outside_refunds import came_back, collect, loss_of, ma
 from marketplace.payments.selectors import any_deposit, deposit_for_update, deposit_of, gateway_named, refuse_debtors
 from marketplace.payments.states import DepositState, PaymentDisputeState, TransferState
 from marketplace.payments.transfers import take_back
+from marketplace.payments.wire.selectors import check_not_own
 
 
 def refundable_micros(deposit: Deposit) -> int:
@@ -63,6 +64,8 @@ def refund_from_seller(
     if not (operator.is_operator and operator.is_active):
         raise NotAllowed("only an operator does this", code="operators_only")
     deposit = any_deposit(deposit_id)
+    for firm in (deposit.firm, seller):
+        check_not_own(operator, firm)
 
     def make() -> str:
         return str(_begin(deposit, seller, amount_micros, now).public_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -73,6 +74,11 @@ STATES: dict[str, dict[str, Display]] = {
         "unhealthy": Display("bad", "warning", "Unhealthy"),
         "ghost": Display("wait", "warning", "Ghost load"),
         "lost": Display("bad", "cross", "No reports"),
+    },
+    "transfer": {
+        "created": Display("wait", "clock", "Being sent"),
+        "paid": Display("good", "check", "Sent"),
+        "failed": Display("bad", "cross", "Failed"),
     },
     "refund": {
         "created": Display("wait", "clock", "Being sent"),
@@ -178,6 +184,31 @@ REASONS = {
     "gpu_lost": "the driver lost it",
     "draining": "being drained",
 }
+
+
+# What https://docs.stripe.com/api/accounts/object#account_object-requirements-currently_due begins with.
+DUE = {
+    "business_profile": "What your business does, and where it is on the web",
+    "business_type": "What kind of business you are",
+    "company": "Details of your company",
+    "individual": "Details of yourself",
+    "representative": "Details of whoever represents your firm",
+    "owners": "Details of who owns your firm",
+    "directors": "Details of who directs your firm",
+    "executives": "Details of who runs your firm",
+    "external_account": "The bank account that you are paid to",
+    "tos_acceptance": "Your agreement to Stripe's terms",
+}
+
+
+def due_words(codes: Sequence[str]) -> list[str]:
+    """What a seller's account still lacks, each kind of thing once."""
+    kinds = ["representative" if code.startswith("person_") else code.partition(".")[0] for code in codes]
+    words = [
+        DUE.get(kind, code.replace(".", ": ").replace("_", " ").capitalize())
+        for kind, code in zip(kinds, codes, strict=True)
+    ]
+    return list(dict.fromkeys(words))
 
 
 def reason_text(code: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from django import forms
 from django.contrib.auth.views import redirect_to_login
+from django.db import DataError, IntegrityError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,6 +17,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from marketplace.accounts.authentication import Caller, session_caller
 from marketplace.accounts.models import User
+from marketplace.common.api import uncaught
 from marketplace.common.errors import DomainError, NotAllowed, NotFound
 
 Arguments = ParamSpec("Arguments")
@@ -29,7 +31,7 @@ FORM_REFUSED = 422
 
 
 def page(view: View[Arguments]) -> View[Arguments]:
-    """A view whose DomainErrors become an error page with their status."""
+    """A view whose DomainErrors, and what the database refuses, become an error page with their status."""
 
     @functools.wraps(view)
     def wrapped(request: HttpRequest, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponse:
@@ -37,6 +39,10 @@ def page(view: View[Arguments]) -> View[Arguments]:
             return view(request, *args, **kwargs)
         except DomainError as error:
             return error_page(request, error)
+        except (DataError, IntegrityError) as error:
+            known = uncaught(error)
+            assert known is not None
+            return error_page(request, known)
 
     return wrapped
 

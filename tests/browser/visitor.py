@@ -20,8 +20,11 @@ def _height(width: int) -> int:
 class Visitor:
     """One browser context: a size, a theme, maybe a session."""
 
-    def __init__(self, browser: Any, base: str, *, theme: str, width: int, scripts: bool = True) -> None:
+    def __init__(
+        self, browser: Any, base: str, *, theme: str, width: int, scripts: bool = True, also: tuple[str, ...] = ()
+    ) -> None:
         self.base, self.theme, self.width = base, theme, width
+        self.hosts = {"", *(urlsplit(each).netloc for each in (base, *also))}  # whom pages may ask
         self.context = browser.new_context(
             viewport={"width": width, "height": _height(width)},
             color_scheme=theme,
@@ -41,8 +44,7 @@ class Visitor:
             self.troubles.append(f"{message.type} on {self.page.url}: {message.text}")
 
     def _asked(self, request: Any) -> None:
-        host = urlsplit(request.url).netloc
-        if host and host != urlsplit(self.base).netloc:
+        if urlsplit(request.url).netloc not in self.hosts:
             self.troubles.append(f"asked {request.url}")
 
     def open(self, path: str) -> None:

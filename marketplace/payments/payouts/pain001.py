@@ -15,12 +15,19 @@ from itertools import groupby
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from marketplace.common.money import format_micros
+from marketplace.payments.stripe_gateway.coins import places_of, tick_micros
 from marketplace.payments.wire.account_numbers import SEPA, is_iban
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 NAME_LENGTH_MAX = 70
 TEXT_LENGTH_MAX = 140
-CENT_MICROS = 10_000
+# What no accent can be taken off of: EPC217-08, chapter 6.
+_LETTERS = str.maketrans(
+    {
+        **{"ß": "ss", "Æ": "AE", "æ": "ae", "Œ": "OE", "œ": "oe", "Ø": "O", "ø": "o", "Ł": "L", "ł": "l", "ı": "i"},
+        **{"Đ": "D", "đ": "d", "Ð": "D", "ð": "d", "Þ": "TH", "þ": "th", "&": "+", "_": "-"},
+    }
+)
 _NOT_SEPA = re.compile(r"[^A-Za-z0-9/\-?:().,'+ ]")
 
 
@@ -46,15 +53,15 @@ class Transfer:
 def payment_order(
     *, message_id: str, made_at: datetime, execute_on: date, sender: Party, currency: str, transfers: Sequence[Transfer]
 ) -> bytes:
-    """The file. Amounts must be whole cents; SEPA payments and others are told apart, each booked by itself."""
+    """The file. Amounts must be whole coins; SEPA payments and others are told apart, each booked by itself."""
     assert transfers, "an order without payments is none"
-    assert not any(each.amount_micros % CENT_MICROS for each in transfers), "a bank pays whole cents"
+    assert not any(each.amount_micros % tick_micros(currency) for each in transfers), "a bank pays whole coins"
     root = Element("Document", xmlns=NAMESPACE)
     order = SubElement(root, "CstmrCdtTrfInitn")
     head = SubElement(order, "GrpHdr")
     _add(head, "MsgId", _plain(message_id, 35))
     _add(head, "CreDtTm", made_at.strftime("%Y-%m-%dT%H:%M:%S"))
-    _count(head, transfers)
+    _count(head, transfers, currency)
     _add(SubElement(head, "InitgPty"), "Nm", _plain(sender.name, NAME_LENGTH_MAX))
     by_kind = sorted(transfers, key=lambda each: not _is_sepa(each, currency))
     for is_sepa, group in groupby(by_kind, key=lambda each: _is_sepa(each, currency)):
@@ -77,7 +84,7 @@ def _payments(
     _add(group, "PmtInfId", _plain(f"{message_id}-{'S' if is_sepa else 'X'}", 35))
     _add(group, "PmtMtd", "TRF")
     _add(group, "BtchBookg", "false")
-    _count(group, transfers)
+    _count(group, transfers, currency)
     if is_sepa:
         _add(SubElement(SubElement(group, "PmtTpInf"), "SvcLvl"), "Cd", "SEPA")
     _add(SubElement(group, "ReqdExctnDt"), "Dt", execute_on.isoformat())
@@ -95,7 +102,7 @@ def _transfer(group: Element, transfer: Transfer, currency: str) -> None:
     identity = SubElement(made, "PmtId")
     _add(identity, "InstrId", transfer.reference)
     _add(identity, "EndToEndId", transfer.reference)
-    amount = _add(SubElement(made, "Amt"), "InstdAmt", format_micros(transfer.amount_micros, places=2))
+    amount = _add(SubElement(made, "Amt"), "InstdAmt", format_micros(transfer.amount_micros, places_of(currency)))
     amount.set("Ccy", currency)
     if transfer.to.bic:
         _agent(made, "CdtrAgt", transfer.to.bic)
@@ -122,10 +129,10 @@ def _agent(parent: Element, name: str, bic: str) -> None:
         _add(SubElement(bank, "Othr"), "Id", "NOTPROVIDED")
 
 
-def _count(parent: Element, transfers: Iterable[Transfer]) -> None:
+def _count(parent: Element, transfers: Iterable[Transfer], currency: str) -> None:
     amounts = [each.amount_micros for each in transfers]
     _add(parent, "NbOfTxs", str(len(amounts)))
-    _add(parent, "CtrlSum", format_micros(sum(amounts), places=2))
+    _add(parent, "CtrlSum", format_micros(sum(amounts), places_of(currency)))
 
 
 def _is_sepa(transfer: Transfer, currency: str) -> bool:
@@ -140,5 +147,14 @@ def _add(parent: Element, name: str, text: str) -> Element:
 
 def _plain(text: str, length: int) -> str:
     """Only characters that every bank takes; an accent is dropped, anything else becomes a dot."""
-    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
-    return " ".join(_NOT_SEPA.sub(".", bare.replace("ß", "ss").replace("&", "+").replace("_", "-")).split())[:length]
+    return " ".join(_NOT_SEPA.sub(".", _bare(text)).split())[:length]
+
+
+def can_be_written(name: str) -> bool:
+    """Whether no letter of a name is lost on its way to the bank."""
+    return all(each.isascii() or not each.isalnum() for each in _bare(name))
+
+
+def _bare(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
+    return "".join(each for each in apart if not unicodedata.combining(each))

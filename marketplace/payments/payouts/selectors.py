@@ -138,15 +138,16 @@ def open_payouts() -> QuerySet[Payout]:
 
 
 def approvals_missing(payout: Payout) -> int:
-    """How many operators must still approve it: one, or two above TWO_PERSON_LIMITS."""
+    """How many operators must still approve it: one, or two above TWO_PERSON_LIMITS. Those who still are one count."""
     needed = 2 if needs_two(payout.currency, payout.amount_micros) else 1
-    return max(0, needed - len(payout.approvals.all()))
+    people = [each.operator for each in payout.approvals.all()]
+    return max(0, needed - sum(person.is_operator and person.is_active for person in people))
 
 
 def sendable(currency: str) -> list[Payout]:
     """Approved payouts that no file has, locked in the order of their keys."""
     found = Payout.objects.select_for_update(of=("self",)).filter(state=PayoutState.CREATED, currency=currency)
-    waiting = found.select_related("firm", "bank_details").prefetch_related("approvals").order_by("pk")
+    waiting = found.select_related("firm", "bank_details").prefetch_related("approvals__operator").order_by("pk")
     return [payout for payout in waiting if not approvals_missing(payout)]
 
 
@@ -165,8 +166,9 @@ def any_file(public_id: str) -> PayoutFile:
 
 
 def files() -> QuerySet[PayoutFile]:
-    """Every order to the bank."""
-    counted = PayoutFile.objects.annotate(payouts_count=Count("payouts", distinct=True))
+    """Every order to the bank, with the number of its payments, returns to senders among them."""
+    payments = Count("payouts", distinct=True) + Count("lines", distinct=True)
+    counted = PayoutFile.objects.annotate(payments_count=payments)
     return counted.select_related("made_by")
 
 

@@ -90,7 +90,8 @@ def _entry(element: Element, where: str, currency: str) -> Iterator[BankLine]:
     )
     details = list(_all(element, "NtryDtls", "TxDtls"))
     parts = [_detailed(line, each, where, currency) for each in details]
-    if len(parts) > 1 and sum(part.amount_micros for part in parts) == micros:
+    amounts = [part.amount_micros for part in parts]
+    if len(parts) > 1 and all(amounts) and sum(amounts) == micros:
         yield from parts  # a batch, whose payments are known one by one
     elif len(parts) == 1:
         yield replace(parts[0], amount_micros=micros)

@@ -14,8 +14,7 @@ from marketplace.payments.gateway import (
     Receipt,
     Trouble,
 )
-
-CENT_MICROS = 10_000
+from marketplace.payments.stripe_gateway.coins import places_of, tick_micros
 
 
 class WireGateway:
@@ -24,8 +23,9 @@ class WireGateway:
     name = "wire"
 
     def capabilities(self) -> Capabilities:
-        """Every currency of the market, in cents."""
-        return Capabilities(ticks_micros=dict.fromkeys(settings.CURRENCIES, CENT_MICROS), confirmed_by_operator=True)
+        """Every currency of the market, in its own coins."""
+        ticks = {currency: tick_micros(currency) for currency in settings.CURRENCIES}
+        return Capabilities(ticks_micros=ticks, confirmed_by_operator=True)
 
     def start_deposit(self, request: DepositRequest) -> Instructions:
         """The transfer form; the reference tells the operator whose money it is."""
@@ -33,7 +33,7 @@ class WireGateway:
             ("account_holder", settings.WIRE_ACCOUNT_HOLDER),
             ("iban", settings.WIRE_ACCOUNTS.get(request.currency, settings.WIRE_IBAN)),
             ("bic", settings.WIRE_BIC),
-            ("amount", f"{format_micros(request.amount_micros, places=2)} {request.currency}"),
+            ("amount", f"{format_micros(request.amount_micros, places_of(request.currency))} {request.currency}"),
             ("reference", request.reference),
         )
         return Instructions(

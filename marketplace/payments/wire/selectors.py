@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet, Sum
 
 from marketplace.accounts.models import Firm, Membership, User
@@ -14,7 +15,7 @@ from marketplace.common.errors import NotAllowed, NotFound
 from marketplace.ledger.models import Account, AccountKind
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.snapshots import balances_at
-from marketplace.payments.models import Deposit
+from marketplace.payments.models import Deposit, Payout
 from marketplace.payments.states import DepositState
 from marketplace.payments.wire.gateway import WireGateway
 from marketplace.payments.wire.models import BankStatement, ManualBooking, StatementLine
@@ -24,6 +25,7 @@ GATEWAY = WireGateway.name
 UNSETTLED = (LineState.WAITING, LineState.RETURNING)
 PROPOSED_MAX = 5
 FOREVER = datetime(9990, 1, 1, tzinfo=UTC)
+ONE_AT_A_TIME = 0x66616C62  # an advisory lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,12 @@ def suspense_of(currency: str) -> Account:
     return account_for(firm=None, kind=AccountKind.SUSPENSE, currency=currency, ref=GATEWAY)
 
 
+def lock_bank() -> None:
+    """Until the end of the transaction nobody else imports a file or books a difference."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+
+
 def needs_two(currency: str, amount_micros: int) -> bool:
     """Whether this much needs a second operator."""
     return abs(amount_micros) > settings.TWO_PERSON_LIMITS.get(currency, 0)
@@ -90,7 +98,8 @@ def check_not_own(operator: User, firm: Firm | None) -> None:
 
 def differences() -> list[Difference]:
     """One per currency that has a statement, clean ones too."""
-    return [_difference(currency) for currency in settings.CURRENCIES if newest_statement(currency)]
+    found = (difference_in(currency) for currency in settings.CURRENCIES)
+    return [each for each in found if each is not None]
 
 
 def newest_statement(currency: str) -> BankStatement | None:
@@ -99,9 +108,11 @@ def newest_statement(currency: str) -> BankStatement | None:
     return found.order_by("-to_on", "-created_at", "-pk").first()
 
 
-def _difference(currency: str) -> Difference:
+def difference_in(currency: str) -> Difference | None:
+    """What bank and ledger say of a currency; None before its first statement."""
     statement = newest_statement(currency)
-    assert statement
+    if statement is None:
+        return None
     unsettled = StatementLine.objects.filter(currency=currency, state__in=UNSETTLED)
     return Difference(
         currency=currency,
@@ -164,6 +175,14 @@ def booking_for_update(public_id: str) -> ManualBooking:
     if booking is None:
         raise NotFound
     return booking
+
+
+def known_references(written: Collection[str]) -> set[str]:
+    """Those of these references that are a wire's deposit, a payout, or money that goes back."""
+    deposits = Deposit.objects.filter(reference__in=written, gateway=GATEWAY).values_list("reference", flat=True)
+    payouts = Payout.objects.filter(reference__in=written).values_list("reference", flat=True)
+    lines = StatementLine.objects.filter(return_reference__in=written).values_list("return_reference", flat=True)
+    return {*deposits, *payouts, *filter(None, lines)}
 
 
 def proposals(line: StatementLine) -> list[Proposal]:

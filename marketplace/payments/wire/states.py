@@ -63,4 +63,5 @@ class Action(models.TextChoices):
     OWN = "own", "The platform's own money"
     DIFFERENCE = "difference", "What the ledger lacks of the bank's balance"
     CONFIRM = "confirm", "Confirm a deposit without a statement"
+    PAYOUT_MADE = "payout_made", "A payout that the bank made all the same"
     PAYOUT_FAILED = "payout_failed", "A payout that the bank did not make"

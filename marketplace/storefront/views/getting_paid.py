@@ -20,9 +20,11 @@ from marketplace.payments.sellers import (
     way_of_paying,
     why_by_wire,
 )
+from marketplace.storefront.displays import due_words
 from marketplace.storefront.http import firm_page, sentence
 
 PAGE = "storefront:getting-paid"
+TRANSFERS_SHOWN = 25
 
 
 @require_safe
@@ -34,7 +36,8 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
     account = account_of(caller.firm)
     context = {
         "account": account,
-        "due": [each.replace(".", ": ") for each in account.due] if account else [],
+        "due": due_words(account.due) if account else [],
+        "transfers": account.transfers.order_by("-pk")[:TRANSFERS_SHOWN] if account else (),
         "by_wire": way_of_paying(caller.firm) == "wire",
         "why_by_wire": why_by_wire(caller.firm),
         "key": random_text(24),

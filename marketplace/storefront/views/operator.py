@@ -18,9 +18,9 @@ from marketplace.payments.inbox import stuck_notices
 from marketplace.payments.outbox import stuck_calls
 from marketplace.payments.payouts.selectors import open_payouts
 from marketplace.payments.payouts.states import PayoutState
-from marketplace.payments.selectors import deposits_by_reference, waiting_deposits
+from marketplace.payments.selectors import deposits_by_reference, disputes_in_force, waiting_deposits
 from marketplace.payments.services import confirm_deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.states import DepositState, PaymentDisputeState
 from marketplace.payments.wire.selectors import asked_bookings, differences, waiting_lines
 from marketplace.sales.selectors import open_disputes
 from marketplace.storefront.http import operator_page, sentence
@@ -64,6 +64,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "conflicts": [_with_evidence(each) for each in open_conflicts(clock.now())[:ROWS_MAX]],
         "changes": open_identity_changes()[:ROWS_MAX],
         "held_count": len(waiting_decisions()[:ROWS_MAX]),
+        "disputed_count": disputes_in_force().filter(state=PaymentDisputeState.OPEN).count(),
         "stuck_count": stuck_calls(clock.now()).count() + stuck_notices(clock.now()).count(),
         "bank_count": len(waiting_lines()[:ROWS_MAX]) + len(asked_bookings()[:ROWS_MAX]),
         "payout_count": len([each for each in open_payouts()[:ROWS_MAX] if each.state == PayoutState.CREATED]),

@@ -16,7 +16,7 @@ from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, Invalid
 from marketplace.common.ids import random_text
-from marketplace.payments.wire.models import BankStatement
+from marketplace.payments.wire.models import BankStatement, StatementLine
 from marketplace.payments.wire.selectors import (
     any_line,
     asked_bookings,
@@ -29,7 +29,7 @@ from marketplace.payments.wire.selectors import (
 )
 from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
 from marketplace.payments.wire.services.importing import FILE_BYTES_MAX, import_statement
-from marketplace.payments.wire.states import Action, BookingState, LineState
+from marketplace.payments.wire.states import Action, BookingState, LineState, Match
 from marketplace.storefront.forms.base import PageForm
 from marketplace.storefront.http import FORM_REFUSED, blame, newest_first, operator_page
 from marketplace.storefront.views.operator import done
@@ -54,9 +54,12 @@ class LineForm(PageForm):
     firm_id = forms.CharField(label="Id of the firm", required=False, max_length=32)
     reason = forms.CharField(label="Why", required=False, max_length=500)
 
-    def __init__(self, data: Any, *, is_credit: bool) -> None:
+    def __init__(self, data: Any, line: StatementLine) -> None:
         super().__init__(data)
+        is_credit = line.amount_micros > 0
         actions = CREDIT_ACTIONS if is_credit else DEBIT_ACTIONS
+        if line.match == Match.PAYOUT:
+            actions = (Action.PAYOUT_MADE, *actions)
         field = self.fields["action"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(each.value, each.label) for each in actions]
@@ -107,7 +110,7 @@ def statement_import(request: HttpRequest) -> HttpResponse:
 def line_page(request: HttpRequest, line_id: str) -> HttpResponse:
     """One line: what the bank says, whose it may be, and what to do with it."""
     line = any_line(line_id)
-    form = LineForm(request.POST or None, is_credit=line.amount_micros > 0)
+    form = LineForm(request.POST or None, line)
     if form.is_valid() and _decide(request, line_id, form):
         return redirect(PAGE)
     context = {

@@ -11,7 +11,7 @@ from marketplace.accounts.models import Firm, User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.common.ids import random_text
-from marketplace.payments.disputes import submit_evidence
+from marketplace.payments.disputes import is_on_its_way, submit_evidence
 from marketplace.payments.evidence import evidence_of
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
@@ -32,7 +32,7 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
     context = {
         "calls": stuck_calls(now)[:ROWS_MAX],
         "notices": stuck_notices(now)[:ROWS_MAX],
-        "disputes": [(each, evidence_of(each, "")) for each in disputes_in_force()[:ROWS_MAX]],
+        "disputes": [(each, evidence_of(each, ""), is_on_its_way(each)) for each in disputes_in_force()[:ROWS_MAX]],
         "owed": refunds_owed()[:ROWS_MAX],
         "form": SellerRefundForm(),
         "key": random_text(24),

@@ -35,20 +35,20 @@ def payouts_page(request: HttpRequest) -> HttpResponse:
     """What waits for approval, what can be ordered, what is at the bank, and the files."""
     found = list(open_payouts()[:ROWS_MAX])
     created = [(each, approvals_missing(each)) for each in found if each.state == PayoutState.CREATED]
-    ready: dict[str, int] = {}
+    ready: dict[str, list[int]] = {}
     for payout, missing in created:
         if not missing:
-            ready[payout.currency] = ready.get(payout.currency, 0) + 1
+            ready.setdefault(payout.currency, []).append(payout.amount_micros)
     for currency in settings.CURRENCIES:
-        if returns := lines_to_return(currency).count():
-            ready[currency] = ready.get(currency, 0) + returns
+        if returns := list(lines_to_return(currency).values_list("amount_micros", flat=True)):
+            ready.setdefault(currency, []).extend(returns)
     context = {
         "created": [
             (each, missing, request.user.pk in {row.operator_id for row in each.approvals.all()})
             for each, missing in created
         ],
         "sent": [each for each in found if each.state == PayoutState.SENT],
-        "ready": sorted(ready.items()),
+        "ready": [(currency, len(amounts), sum(amounts)) for currency, amounts in sorted(ready.items())],
         "key": random_text(24),
         "page": newest_first(files(), request),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -56,7 +57,7 @@ class DetailsForm(PageForm):
 @firm_page
 def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """What is free, what was asked for, and where it goes."""
-    now = clock.now()
+    now, by_wire = clock.now(), way_of_paying(caller.firm) == WIRE.name
     form = PayoutForm(request.POST or None)
     if form.is_valid() and _ask(request, caller, form):
         return redirect(PAGE)
@@ -67,9 +68,11 @@ def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "page": newest_first(payouts_of(caller.firm), request),
         "details": details_in_force(caller.firm, now),
         "held": details_held(caller.firm, now),
-        "by_wire": way_of_paying(caller.firm) == WIRE.name,
+        "by_wire": by_wire,
+        "nothing_yet": f"Nothing was paid out{'' if by_wire else ' by wire'} yet.",
         "may_ask": Scope.FINANCE in caller.scopes,
         "is_owner": _is_owner(caller),
+        "is_weekly": settings.PAYOUT_WEEKDAY >= 0,
     }
     return render(request, "storefront/sell/payouts.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -99,6 +102,7 @@ def bank_details_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "form": form,
         "details": details_in_force(caller.firm, now),
         "held": details_held(caller.firm, now),
+        "hold_hours": settings.BANK_DETAILS_HOLD_HOURS,
         "is_owner": _is_owner(caller),
     }
     return render(request, "storefront/sell/bank_details.html", context, status=FORM_REFUSED if form.errors else 200)

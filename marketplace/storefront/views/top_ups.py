@@ -20,6 +20,7 @@ from marketplace.payments.selectors import STRIPE
 from marketplace.payments.states import DepositState
 from marketplace.payments.top_ups import end_rule, set_rule
 from marketplace.storefront.forms.base import AmountField, PageForm
+from marketplace.storefront.forms.buying import currency_choices
 from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, sentence
 
 PAGE = "storefront:top-ups"
@@ -31,7 +32,8 @@ class TopUpForm(PageForm):
     below = AmountField(label="When the wallet falls below")
     amount = AmountField(label="Charge my card")
     currency = forms.ChoiceField(
-        label="Currency", choices=lambda: [(each, each) for each in sorted(STRIPE.capabilities().currencies)]
+        label="Currency",
+        choices=lambda: [each for each in currency_choices() if each[0] in STRIPE.capabilities().currencies],
     )
 
 

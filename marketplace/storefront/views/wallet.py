@@ -18,6 +18,7 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
+from marketplace.payments.models import Deposit
 from marketplace.payments.refunds import refund_deposit, refundable_micros
 from marketplace.payments.selectors import (
     STRIPE,
@@ -29,7 +30,7 @@ from marketplace.payments.selectors import (
     refunds_owed,
 )
 from marketplace.payments.services import cancel_deposit, look_at_payment, start_deposit
-from marketplace.payments.states import DepositState
+from marketplace.payments.states import DepositState, PaymentDisputeState
 from marketplace.sales.selectors import purchases_of
 from marketplace.sales.states import PurchaseState
 from marketplace.storefront.forms.base import AmountField, PageForm
@@ -69,7 +70,7 @@ def wallet_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "disputes": disputes_in_force().filter(deposit__firm=caller.firm),
         "refunds_owed": refunds_owed().filter(deposit__firm=caller.firm),
         "has_cards": STRIPE.name in gateways(),
-        "card_currencies": sorted(STRIPE.capabilities().currencies),
+        "card_currencies": [each for each in settings.CURRENCIES if each in STRIPE.capabilities().currencies],
     }
     return render(request, "storefront/money/wallet.html", context, status=FORM_REFUSED if form.errors else 200)
 
@@ -87,8 +88,9 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "deposit": deposit,
         "seen": seen,
         "came_back": "back" in request.GET,
+        "disputes": deposit.disputes.order_by("pk"),
         "refunds": deposit.refunds.order_by("pk"),
-        "left_micros": refundable_micros(deposit) if deposit.payment_id else 0,
+        "left_micros": refundable_micros(deposit) if _goes_back(deposit) else 0,
         "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
@@ -111,7 +113,7 @@ def deposit_cancel(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
         cancel_deposit(firm=caller.firm, deposit_id=deposit_id, now=clock.now(), actor=caller.actor)
         messages.success(request, "The deposit is cancelled.")
     except DomainError as error:
-        messages.error(request, error.detail)
+        messages.error(request, sentence(error.detail))
     return redirect("storefront:wallet")
 
 
@@ -143,11 +145,8 @@ def deposit_refund(request: HttpRequest, caller: Caller, deposit_id: str) -> Htt
 @firm_page
 def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Every movement of the firm's money, with the balance after it."""
-    kinds = {
-        str(kind): kind for kind in (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.EARNINGS, AccountKind.PAYOUT)
-    }
+    kinds = {str(kind): kind for kind in AccountKind if kind in FIRM_KINDS}
     kind = kinds.get(request.GET.get("account", "wallet"), AccountKind.WALLET)
-    assert kind in FIRM_KINDS
     currency = request.GET.get("currency", settings.CURRENCIES[0])
     page = newest_first(statement(firm=caller.firm, kind=kind, currency=currency), request)
     after = balances_after(page.rows)
@@ -161,6 +160,12 @@ def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "accounts": [(each.value, each.label) for each in kinds.values()],
     }
     return render(request, "storefront/money/statement.html", context)
+
+
+def _goes_back(deposit: Deposit) -> bool:
+    """Whether some of it can be sent back to its card, as far as the page can tell."""
+    is_disputed = deposit.disputes.exclude(state=PaymentDisputeState.WON).exists()
+    return deposit.state == DepositState.CONFIRMED and bool(deposit.payment_id) and not is_disputed
 
 
 def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:

@@ -36,9 +36,9 @@ def test_the_wallet_shows_each_currency():
     hold(alice, 4_000_000, "ord_1")
     assert api_of(alice).get("/api/v1/wallet/").json()["data"] == [
         {"currency": "EUR", "available": money("0.000007", "EUR"), "reserved": money("0.000000", "EUR")}
-        | {"earnings": money("0.000000", "EUR"), "paying_out": money("0.000000", "EUR")},
+        | dict.fromkeys(("earnings", "paying_out", "frozen"), money("0.000000", "EUR")),
         {"currency": "USD", "available": money("6.000000"), "reserved": money("4.000000")}
-        | {"earnings": money("0.000000"), "paying_out": money("0.000000")},
+        | dict.fromkeys(("earnings", "paying_out", "frozen"), money("0.000000")),
     ]
 
 

@@ -111,3 +111,32 @@ def test_money_that_goes_back_can_be_kept(operator):
     assert "Keep it after all" in operator.get(url("bank-line", line)).content.decode()
     operator.post(url("bank-line-keep", line))
     assert StatementLine.objects.get().state == "waiting"
+
+
+def test_what_can_not_be_stored_is_refused_in_words(operator, scene):
+    bad = "a\0b"
+    calls = [
+        lambda: operator.post(url("payouts-order"), {"currency": "U\0", "key": "k"}),
+        lambda: operator.post(url("payouts-order"), {"currency": "USD", "key": bad}),
+        lambda: operator.post(url("seller-refund"), {"deposit": "d", "seller": bad, "amount": "1", "key": "k"}),
+        lambda: operator.get(url("bank-line", bad)),
+        lambda: operator.post(url("payout-file", bad)),
+        lambda: operator.post(url("evidence-send", bad), {"words": bad, "key": "k"}),
+    ]
+    for number, call in enumerate(calls):
+        answer = call()
+        assert answer.status_code in {302, 400, 404}, number
+
+
+def test_a_statement_of_no_currency_is_empty(client, scene):
+    client.force_login(scene.buyer)
+    assert client.get(url("statement"), {"currency": "U\0D"}).status_code == 400
+
+
+def test_a_debit_that_names_a_payout_may_be_one_all_the_same(operator):
+    upload(operator, usd(Paid(-5 * EURO, "fee"), opening=5 * EURO))
+    page = url("bank-line", StatementLine.objects.get().public_id)
+    assert "made all the same" not in operator.get(page).content.decode()
+    StatementLine.objects.update(match="payout")
+    assert "made all the same" in operator.get(page).content.decode()
+    assert operator.post(page, {"key": "a", "action": "payout_made"}).status_code == 422

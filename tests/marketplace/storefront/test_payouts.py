@@ -5,12 +5,16 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from marketplace.ledger.models import AccountKind
-from marketplace.ledger.selectors import balance_micros
-from marketplace.payments.models import BankDetails, Payout, PayoutFile
+from marketplace.ledger.models import AccountKind, Code
+from marketplace.ledger.selectors import account_for, balance_micros
+from marketplace.ledger.services import Leg, post
+from marketplace.payments.models import BankDetails, Payout, PayoutFile, StatementLine
+from marketplace.payments.wire.services.booking import decide_line
+from marketplace.payments.wire.services.importing import import_statement
+from marketplace.storefront.displays import due_words
 from tests.factories import make_person
 from tests.marketplace.payments.payouts.conftest import earn
-from tests.marketplace.payments.wire.statements import EURO, OURS, THEIRS
+from tests.marketplace.payments.wire.statements import EURO, OURS, THEIRS, Paid, camt
 from tests.storefront import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -127,3 +131,57 @@ def test_the_operators_payouts_exist_for_operators_alone(seller, scene, client):
     client.force_login(scene.buyer)
     client.post(url("payout-cancel", payout.public_id))
     assert Payout.objects.get().state == "created"
+
+
+def test_money_that_is_disputed_is_seen_in_the_wallet_and_has_a_statement(client, scene):
+    bob = scene.market.bob
+    legs = [
+        Leg(account_for(firm=bob, kind=AccountKind.WALLET, currency="USD"), -7 * EURO),
+        Leg(account_for(firm=bob, kind=AccountKind.FROZEN, currency="USD", ref="dsp_1"), 7 * EURO),
+    ]
+    client.force_login(scene.buyer)
+    assert "Frozen for" not in client.get(url("wallet")).content.decode()
+    post(ref="frozen", code=Code.DISPUTE, legs=legs, subject="dsp_1", now=scene.market.clock.now())
+    assert "Frozen for" in client.get(url("wallet")).content.decode()
+    shown = client.get(url("statement"), {"account": "frozen"}).content.decode()
+    assert "Payment disputed" in shown
+    assert "7.00 USD" in shown
+
+
+def test_how_long_a_new_account_is_held_is_said_as_it_is_set(seller, settings):
+    settings.BANK_DETAILS_HOLD_HOURS = 24
+    assert "held for 24 hours" in seller.get(url("bank-details")).content.decode()
+    seller.post(url("bank-details"), DETAILS | {"account": OURS})
+    assert "Another bank account was named" in seller.get(url("payouts")).content.decode()
+
+
+def test_the_first_account_is_no_other_one(client, scene):
+    client.force_login(scene.seller)
+    client.post(url("bank-details"), DETAILS)
+    assert "A bank account was named" in client.get(url("payouts")).content.decode()
+
+
+def test_what_is_ready_for_the_bank_and_in_its_files_counts_money_that_goes_back(client, seller, scene):
+    ask(seller, "60.00")
+    now = scene.market.clock.now()
+    data = camt([Paid(40 * EURO, "unnamed", name="Stranger Ltd")], currency="USD")
+    import_statement(data=data, name="s.xml", now=now, operator=scene.operator)
+    line = StatementLine.objects.get().public_id
+    decide_line(operator=scene.operator, line_id=line, action="return", now=now, key="r")
+    client.force_login(scene.operator)
+    client.post(url("payout-rule", Payout.objects.get().public_id), {"ruling": "approve"})
+    shown = client.get(url("operator-payouts")).content.decode()
+    assert "2 payments" in shown
+    assert "100.00 USD" in shown
+    client.post(url("payouts-order"), {"currency": "USD", "key": "k"})
+    assert 'data-label="payments">2<' in client.get(url("operator-payouts")).content.decode()
+
+
+def test_what_stripe_asks_for_is_said_once_and_in_words():
+    codes = ["external_account", "person_1.dob.day", "representative.email", "tos_acceptance.date", "odd_one.thing"]
+    assert due_words(codes) == [
+        "The bank account that you are paid to",
+        "Details of whoever represents your firm",
+        "Your agreement to Stripe's terms",
+        "Odd one: thing",
+    ]

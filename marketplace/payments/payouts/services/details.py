@@ -13,6 +13,7 @@ from marketplace.accounts.selectors import lock_firm
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed, NotFound
 from marketplace.events.services import record_event
 from marketplace.payments.models import BankDetails
+from marketplace.payments.payouts.pain001 import can_be_written
 from marketplace.payments.payouts.sealing import sealed
 from marketplace.payments.payouts.selectors import details_held, details_of
 from marketplace.payments.wire.account_numbers import compact, is_bic, is_iban, is_other, looks_like_iban, masked
@@ -76,6 +77,8 @@ def _check(holder: str, number: str, bic: str) -> None:
     wrong = []
     if not holder.strip():
         wrong.append(FieldError("/holder", "required", "say whose account it is"))
+    elif not can_be_written(holder):
+        wrong.append(FieldError("/holder", "letters", "write it in Latin letters, as your bank does on its papers"))
     if looks_like_iban(number) and not is_iban(number):
         wrong.append(FieldError("/account", "check_digits", "the check digits of this IBAN do not fit"))
     elif not is_iban(number) and not is_other(number):

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
+from marketplace.events.models import Event
 from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.payments.models import ManualBooking, Payout, PayoutApproval, PayoutFile
@@ -35,7 +36,7 @@ def approve_payout(*, operator: User, payout_id: str, now: datetime) -> Payout:
     payout = payout_for_update(payout_id)
     if payout.state != PayoutState.CREATED:
         raise Conflict(f"this payout is {payout.state}", code="wrong_state")
-    check_not_own(operator, payout.firm)
+    _check_not_theirs(operator, payout)
     if not approvals_missing(payout):
         return payout
     _, is_new = PayoutApproval.objects.get_or_create(payout=payout, operator=operator, defaults={"at": now})
@@ -54,6 +55,7 @@ def reject_payout(*, operator: User, payout_id: str, reason: str, now: datetime)
         raise Invalid("say why", errors=(FieldError("/reason", "required", "say why"),))
     if payout.state != PayoutState.CREATED:
         raise Conflict(f"this payout is {payout.state}", code="wrong_state")
+    check_not_own(operator, payout.firm)
     close_failed(payout, reason="rejected", actor=operator.public_id, now=now)
     _tell("payout.rejected", payout.public_id, operator, now, why=reason.strip()[:500])
     return payout
@@ -87,9 +89,17 @@ def order_payouts(*, operator: User, currency: str, key: str | None, now: dateti
 
 @transaction.atomic
 def file_bytes(*, operator: User, file_id: str, now: datetime) -> bytes:
-    """The file itself, the same at each call; that somebody took it is in the audit log."""
+    """The file itself, the same at each call; that somebody took it is in the audit log.
+
+    Raises NotAllowed, NotFound, and Conflict once a payment of it has failed: the bank would make it after all.
+    """
     _require_operator(operator)
     file = any_file(file_id)
+    if file.payouts.filter(state=PayoutState.FAILED).exists():
+        raise Conflict(
+            "a payment of this file failed and its money is the firm's again: it may not go to the bank any more",
+            code="file_is_void",
+        )
     payouts = file.payouts.select_related("bank_details", "firm").order_by("pk")
     transfers = [_transfer(each) for each in payouts]
     for line in file.lines.order_by("pk"):
@@ -135,6 +145,14 @@ def fail_payout(*, operator: User, payout_id: str, reason: str, key: str | None,
 
     body = {"fail": payout_id, "reason": reason}
     return any_booking(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
+
+
+def _check_not_theirs(operator: User, payout: Payout) -> None:
+    """Whoever asked for it or named its account does not approve it either, a member of the firm any more or not."""
+    check_not_own(operator, payout.firm)
+    asked = Event.objects.filter(type="payout.created", subject=payout.public_id, actor=operator.public_id)
+    if payout.bank_details.created_by_id == operator.pk or asked.exists():
+        raise NotAllowed("you asked for it or named its account: another operator approves it", code="own_payout")
 
 
 def _transfer(payout: Payout) -> Transfer:

@@ -18,7 +18,8 @@ def page(title: str, body: str, *, status: int = 200) -> Answer:
     """A whole page; `body` is HTML already."""
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>'
+        f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        f"<style>{STYLE}</style></head><body><main>"
         f'<p class="banner">Simulated Stripe, no money moves</p><h1>{escape(title)}</h1>{body}</main></body></html>'
     )
     return Answer(status, text.encode(), {"Cache-Control": "no-store"}, "text/html; charset=utf-8")

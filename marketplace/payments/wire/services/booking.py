@@ -22,6 +22,7 @@ from marketplace.payments.payouts.states import PayoutState
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
+from marketplace.payments.stripe_gateway.coins import tick_micros
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import (
     GATEWAY,
@@ -29,15 +30,17 @@ from marketplace.payments.wire.selectors import (
     booking_for_update,
     check_not_own,
     clearing_of,
+    difference_in,
     line_for_update,
+    lock_bank,
     needs_two,
     suspense_of,
 )
 from marketplace.payments.wire.services.confirming import confirm_by_hand
-from marketplace.payments.wire.services.settling import confirm_with, into_wallet
+from marketplace.payments.wire.services.settling import confirm_with, into_wallet, pay_with, payout_named_by
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
-OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN})
+OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN, Action.PAYOUT_MADE})
 Carry = Callable[[ManualBooking, User, datetime], None]
 
 
@@ -68,6 +71,9 @@ def decide_line(
         )
         booking.deposit = _deposit(line, deposit_reference) if action == Action.DEPOSIT else None
         booking.firm = _firm(firm_id) if action == Action.FIRM else None
+        if action == Action.PAYOUT_MADE:
+            payout = payout_named_by(line)
+            booking.firm, booking.subject = payout.firm, payout.public_id
         return str(ask(booking, operator, now).public_id)
 
     return any_booking(once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)[0])
@@ -78,7 +84,8 @@ def book_difference(
 ) -> ManualBooking:
     """Book what the ledger lacks of the bank's balance (or has too much) against the platform's own money.
 
-    For an account that was not empty when its first statement came. Raises Invalid without a reason or an amount.
+    For an account that was not empty when its first statement came. Raises Invalid without a reason or an amount, and
+    Conflict when that is not the difference any more.
     """
     _require_operator(operator)
     if not amount_micros or not reason.strip():
@@ -96,7 +103,7 @@ def book_difference(
 
 def ask(booking: ManualBooking, operator: User, now: datetime) -> ManualBooking:
     """Store a booking, and carry it out when it needs nobody else. Call it in a transaction."""
-    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
+    check_not_own(operator, _firm_of(booking))
     booking.asked_by, booking.asked_at = operator, now
     booking.save(force_insert=True)
     record_event(
@@ -139,7 +146,7 @@ def ask_to_confirm(deposit: Deposit, operator: User, now: datetime) -> None:
 def agree(*, operator: User, booking_id: str, now: datetime) -> ManualBooking:
     """Carry out what another operator asked for. Raises NotAllowed for the one who asked, and NotFound."""
     _require_operator(operator)
-    booking = booking_for_update(booking_id)
+    booking = _locked(booking_id)
     if booking.asked_by_id == operator.pk:
         raise NotAllowed("another operator must agree", code="second_operator_needed")
     _carry_out(booking, operator, now)
@@ -151,6 +158,7 @@ def refuse(*, operator: User, booking_id: str, now: datetime) -> ManualBooking:
     """Do not do it; whoever asked may take it back like this too."""
     _require_operator(operator)
     booking = booking_for_update(booking_id)
+    check_not_own(operator, _firm_of(booking))
     _close(booking, BookingState.REFUSED, operator, now)
     return booking
 
@@ -168,10 +176,22 @@ def keep_line(*, operator: User, line_id: str, now: datetime) -> StatementLine:
     return line
 
 
+def _locked(booking_id: str) -> ManualBooking:
+    """The booking, locked after the deposit that it confirms: `ask_to_confirm` has them in this order."""
+    confirms = ManualBooking.objects.filter(public_id=booking_id, action=Action.CONFIRM)
+    for deposit_id in confirms.values_list("deposit__public_id", flat=True):
+        deposit_for_update(deposit_id)
+    return booking_for_update(booking_id)
+
+
 def _carry_out(booking: ManualBooking, operator: User, now: datetime) -> None:
-    check_not_own(operator, booking.deposit.firm if booking.deposit else booking.firm)
+    check_not_own(operator, _firm_of(booking))
     _close(booking, BookingState.DONE, operator, now)
     CARRY[Action(booking.action)](booking, operator, now)
+
+
+def _firm_of(booking: ManualBooking) -> Firm | None:
+    return booking.deposit.firm if booking.deposit else booking.firm
 
 
 def _close(booking: ManualBooking, to: str, operator: User, now: datetime) -> None:
@@ -244,7 +264,18 @@ def _book_own(booking: ManualBooking, operator: User, now: datetime) -> None:
     _settled(line, booking, operator, now)
 
 
+def _book_payout(booking: ManualBooking, operator: User, now: datetime) -> None:
+    line = _locked_line(booking)
+    pay_with(payout_named_by(line), line, now)
+    _settled(line, booking, operator, now)
+
+
 def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> None:
+    """Only while it is still the difference: a file may have come, or another operator may have booked it."""
+    lock_bank()
+    found = difference_in(booking.currency)
+    if found is None or found.balance_micros != booking.amount_micros:
+        raise Conflict("the difference is another one by now: look again", code="another_difference")
     own = account_for(firm=None, kind=AccountKind.OWN, currency=booking.currency)
     post(
         ref=f"manual:{booking.public_id}",
@@ -279,6 +310,7 @@ CARRY: dict[Action, Carry] = {
     Action.OWN: _book_own,
     Action.DIFFERENCE: _book_difference,
     Action.CONFIRM: _confirm,
+    Action.PAYOUT_MADE: _book_payout,
     Action.PAYOUT_FAILED: _fail_payout,
 }
 
@@ -317,6 +349,8 @@ def _check_line(line: StatementLine, action: str) -> None:
         raise Conflict("another operator was asked about this line already", code="asked_already")
     if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN}:
         raise Invalid("this is only for money that came", code="wrong_direction")
+    if action == Action.RETURN and line.amount_micros % tick_micros(line.currency):
+        raise Invalid("a bank sends whole coins: this amount has a part of one", code="part_of_a_coin")
 
 
 def _deposit(line: StatementLine, reference: str) -> Deposit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from marketplace.accounts.models import User
 from marketplace.common.errors import Invalid, NotAllowed
@@ -18,13 +19,12 @@ from marketplace.payments.wire.lines import BadStatement, BankLine, identities
 from marketplace.payments.wire.lines import BankStatement as Read
 from marketplace.payments.wire.matching import references_in
 from marketplace.payments.wire.models import BankFile, BankStatement, StatementLine
-from marketplace.payments.wire.selectors import own_account
+from marketplace.payments.wire.selectors import known_references, lock_bank, own_account
 from marketplace.payments.wire.services.settling import settle_again, settle_new
 from marketplace.payments.wire.states import LineState, Match
 
 FILE_BYTES_MAX = 5 * 1024 * 1024
 LINES_MAX = 5_000  # a line is a journal or more: this many take some seconds
-ONE_AT_A_TIME = 0x66616C62  # an advisory lock: two imports never see the same line as new
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ def import_statement(*, data: bytes, name: str, now: datetime, operator: User | 
         raise NotAllowed("only an operator imports statements", code="operators_only")
     if len(data) > FILE_BYTES_MAX:
         raise Invalid(f"a statement has at most {FILE_BYTES_MAX // 2**20} MiB", code="bad_statement")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+    lock_bank()  # two imports never see the same line as new
     sha256 = hashlib.sha256(data).digest()
     before = BankFile.objects.filter(sha256=sha256).first()
     if before is not None:
@@ -114,10 +113,19 @@ def _store(file: BankFile, read: Read, now: datetime) -> list[StatementLine]:
         new_count=len(new),
         created_at=read.created_at,
     )
-    return StatementLine.objects.bulk_create([_line(statement, key, line, now) for key, line in new])
+    references = _references([line for _, line in new])
+    made = [_line(statement, key, line, ours, now) for (key, line), ours in zip(new, references, strict=True)]
+    return StatementLine.objects.bulk_create(made)
 
 
-def _line(statement: BankStatement, identity: bytes, read: BankLine, now: datetime) -> StatementLine:
+def _references(lines: Sequence[BankLine]) -> list[str]:
+    """Of each line the reference that is one of ours; else the first with valid check digits, maybe a sender's."""
+    written = [list(references_in(line.end_to_end, line.text, line.entry_reference)) for line in lines]
+    ours = known_references({each for some in written for each in some})
+    return [next((each for each in some if each in ours), some[0] if some else "") for some in written]
+
+
+def _line(statement: BankStatement, identity: bytes, read: BankLine, reference: str, now: datetime) -> StatementLine:
     return StatementLine(
         statement=statement,
         identity=identity,
@@ -130,7 +138,7 @@ def _line(statement: BankStatement, identity: bytes, read: BankLine, now: dateti
         account=read.account,
         text=read.text,
         is_return=read.is_return,
-        reference=next(references_in(read.end_to_end, read.text, read.entry_reference), ""),
+        reference=reference,
         match=Match.UNKNOWN,
         state=LineState.WAITING,
         imported_at=now,

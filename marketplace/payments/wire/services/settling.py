@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from marketplace.common.errors import Conflict, Invalid
+from marketplace.events.services import record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, Posting, post, post_many
-from marketplace.payments.models import Deposit
+from marketplace.payments.models import Deposit, Payout
 from marketplace.payments.payouts.selectors import payout_by_reference
 from marketplace.payments.payouts.services.outcome import mark_paid, mark_returned
 from marketplace.payments.payouts.states import PayoutState
@@ -112,6 +114,42 @@ def into_wallet(deposit: Deposit, line: StatementLine, source: Account, ref: str
         subject=deposit.public_id,
         data={"reference": deposit.reference, "line": line.public_id, "booked_on": line.booked_on.isoformat()},
     )
+
+
+def payout_named_by(line: StatementLine) -> Payout:
+    """The payout, locked, that a waiting debit may have made all the same. Raises Invalid and Conflict for others."""
+    payout = payout_by_reference(line.reference)
+    if payout is None or payout.currency != line.currency or line.amount_micros > 0:
+        raise Invalid("this is no payout of ours", code="no_payout")
+    if payout.state not in {PayoutState.SENT, PayoutState.FAILED}:
+        raise Conflict(f"this payout is {payout.state}", code="wrong_state")
+    return payout
+
+
+def pay_with(payout: Payout, line: StatementLine, now: datetime) -> None:
+    """A waiting debit made this payout, with another amount or after its money was given back, which is taken again.
+
+    What left beside the payout is the bank's. Raises InsufficientFunds when the firm has not got it any more.
+    """
+    suspense = suspense_of(line.currency)
+    if payout.state == PayoutState.SENT:
+        mark_paid(payout, outside=suspense, line_id=line.public_id, now=now)
+    else:
+        earnings = account_for(firm=payout.firm, kind=AccountKind.EARNINGS, currency=line.currency)
+        legs = [Leg(earnings, -payout.amount_micros), Leg(suspense, payout.amount_micros)]
+        ref = f"bank:{line.public_id}:payout"
+        post(ref=ref, code=Code.PAYOUT_PAID, legs=legs, now=now, subject=payout.public_id)
+        record_event(
+            firm_id=payout.firm_id,
+            type="payout.made_after_all",
+            subject=payout.public_id,
+            data={"amount_micros": payout.amount_micros, "currency": payout.currency, "line": line.public_id},
+            now=now,
+        )
+    rest = -line.amount_micros - payout.amount_micros
+    cost = account_for(firm=None, kind=AccountKind.GATEWAY_FEE, currency=line.currency, ref=GATEWAY)
+    legs = [Leg(suspense, rest), Leg(cost, -rest)]
+    post(ref=f"bank:{line.public_id}:fee", code=Code.GATEWAY_FEE, legs=legs, now=now, subject=payout.public_id)
 
 
 def _settle_deposit(line: StatementLine, now: datetime) -> bool:

@@ -123,3 +123,12 @@ def test_an_owner_needs_the_password_and_a_key_is_not_enough(alice, owner, froze
     assert OURS not in str(listed)
     withdrawn = client.post(f"{address}{listed['id']}/withdraw/")
     assert withdrawn.json()["state"] == "withdrawn"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("holder", ["北京云算科技有限公司", "ООО Ромашка", "Wolke 云 Ltd"])
+def test_a_holder_that_no_bank_could_read_is_refused(alice, owner, holder):
+    with pytest.raises(Invalid) as refused:
+        name_account(alice, owner, holder=holder)
+    assert refused.value.errors[0].pointer == "/holder"
+    assert name_account(alice, owner, holder="Łódź Søren & Søn (Nr. 2)")

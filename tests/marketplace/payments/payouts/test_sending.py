@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from marketplace.accounts.models import Membership, User
 from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.models import StatementLine
 from marketplace.payments.payouts.pain001 import NAMESPACE, Party, Transfer, payment_order
-from marketplace.payments.payouts.services.asking import cancel_payout
+from marketplace.payments.payouts.services.asking import cancel_payout, request_payout
 from marketplace.payments.payouts.services.sending import (
     approve_payout,
     fail_payout,
@@ -264,3 +265,110 @@ def test_an_operator_approves_no_payout_of_a_firm_of_their_own(alice, payout):
     with pytest.raises(NotAllowed) as refused:
         approve_payout(operator=insider, payout_id=payout.public_id, now=NOON)
     assert refused.value.code == "own_firm"
+
+
+@pytest.mark.django_db
+def test_who_asked_for_a_payout_or_named_its_account_does_not_approve_it_after_they_left(alice, operator):
+    insider = make_person(alice, "owner", is_operator=True)
+    name_account(alice, insider)
+    earn(alice, 5000)
+    theirs = ask(alice, 60)
+    Membership.objects.filter(user=insider).delete()
+    name_account(alice, make_person(alice), at=NOON - timedelta(days=5))
+    asked, _ = request_payout(
+        firm=alice, currency="EUR", amount_micros=70 * EURO, idempotency_key="b", now=NOON, actor=insider.public_id
+    )
+    for each in (theirs, asked):
+        with pytest.raises(NotAllowed) as refused:
+            approve_payout(operator=insider, payout_id=each.public_id, now=NOON)
+        assert refused.value.code == "own_payout"
+        approve_payout(operator=operator, payout_id=each.public_id, now=NOON)
+
+
+@pytest.mark.django_db
+def test_an_operator_rejects_no_payout_of_a_firm_of_their_own(alice, payout):
+    insider = make_person(alice, "viewer", is_operator=True)
+    with pytest.raises(NotAllowed):
+        reject_payout(operator=insider, payout_id=payout.public_id, reason="x", now=NOON)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("gone", ["is_operator", "is_active"])
+def test_the_word_of_somebody_who_is_no_operator_any_more_does_not_count(
+    alice, details, operator, other_operator, gone
+):
+    earn(alice, 5000)
+    payout = ask(alice, 2000)
+    for each in (operator, other_operator):
+        approve_payout(operator=each, payout_id=payout.public_id, now=NOON)
+    User.objects.filter(pk=other_operator.pk).update(**{gone: False})
+    with pytest.raises(Conflict, match="nothing is approved"):
+        order_payouts(operator=operator, currency="EUR", key="a", now=NOON)
+
+
+@pytest.mark.django_db
+def test_a_file_is_not_given_out_once_a_payment_of_it_has_failed(sent, operator):
+    fail_payout(operator=operator, payout_id=sent.public_id, reason="lost", key="f", now=NOON)
+    with pytest.raises(Conflict, match="may not go to the bank"):
+        file_bytes(operator=operator, file_id=sent.file.public_id, now=NOON)
+
+
+def test_coins_are_written_as_the_currency_has_them():
+    xml = order(Transfer("RF1", 500_000_000, Party("A", THEIRS), "x"), currency="JPY")
+    assert texts(xml, ".//p:InstdAmt") == ["500"]
+    assert texts(xml, ".//p:GrpHdr/p:CtrlSum") == ["500"]
+
+
+def test_letters_that_no_accent_comes_off_of_are_written_as_banks_do():
+    xml = order(Transfer("RF1", 10_000, Party("Łódź Søren Æß", THEIRS), "x"))
+    assert texts(xml, ".//p:Cdtr/p:Nm") == ["Lodz Soren AEss"]
+
+
+def made_after_all(operator, key="m"):
+    line = StatementLine.objects.latest("pk")
+    return decide_line(operator=operator, line_id=line.public_id, action="payout_made", now=NOON, key=key)
+
+
+@pytest.mark.django_db
+def test_a_payout_that_the_bank_made_after_its_money_was_given_back_leaves_the_earnings_again(alice, sent, operator):
+    fail_payout(operator=operator, payout_id=sent.public_id, reason="rejected", key="f", now=NOON)
+    bring(Paid(-60 * EURO, end_to_end=sent.reference))
+    assert held(alice, AccountKind.EARNINGS) == 5000 * EURO
+    assert made_after_all(operator).state == "done"
+    assert (held(alice, AccountKind.EARNINGS), platform(AccountKind.SUSPENSE)) == (4940 * EURO, 0)
+    assert StatementLine.objects.get().state == "booked"
+    assert Event.objects.filter(firm_id=alice.pk, type="payout.made_after_all", subject=sent.public_id).count() == 1
+    with pytest.raises(Conflict):
+        made_after_all(operator, "again")
+
+
+@pytest.mark.django_db
+def test_what_a_bank_took_beside_a_payout_is_the_platforms_cost(alice, sent, operator):
+    bring(Paid(-61 * EURO - 500_000, end_to_end=sent.reference))
+    made_after_all(operator)
+    sent.refresh_from_db()
+    assert sent.state == "paid"
+    assert (held(alice, AccountKind.EARNINGS), held(alice, AccountKind.PAYOUT)) == (4940 * EURO, 0)
+    assert (platform(AccountKind.GATEWAY_FEE), platform(AccountKind.SUSPENSE)) == (-1_500_000, 0)
+
+
+@pytest.mark.django_db
+def test_only_what_is_a_payout_of_ours_is_one(alice, sent, operator):
+    bring(Paid(-5 * EURO, "fee"))
+    with pytest.raises(Invalid, match="no payout"):
+        made_after_all(operator)
+    bring(Paid(-61 * EURO, end_to_end=sent.reference, reference="2"))
+    with pytest.raises(NotAllowed):
+        made_after_all(make_person(alice, "viewer", is_operator=True))
+    assert {each.state for each in StatementLine.objects.all()} == {"waiting"}
+
+
+@pytest.mark.django_db
+def test_what_a_firm_has_not_got_any_more_is_not_taken(alice, sent, operator):
+    fail_payout(operator=operator, payout_id=sent.public_id, reason="rejected", key="f", now=NOON)
+    for number in range(2):
+        ask(alice, 2500, key=f"all-{number}")
+    bring(Paid(-60 * EURO, end_to_end=sent.reference))
+    with pytest.raises(Conflict, match="not enough money"):
+        made_after_all(operator)
+    assert StatementLine.objects.get().state == "waiting"

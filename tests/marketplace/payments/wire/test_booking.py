@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from datetime import date
+
 import pytest
+from django.db import connection, connections, transaction
 
 from marketplace.common.errors import Conflict, Invalid, NotAllowed, NotFound, Unprocessable
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.payouts.services.sending import order_payouts
-from marketplace.payments.services import cancel_deposit, confirm_deposit
+from marketplace.payments.selectors import deposit_for_update
+from marketplace.payments.services import cancel_deposit, confirm_deposit, start_deposit
 from marketplace.payments.wire.models import ManualBooking, StatementLine
 from marketplace.payments.wire.selectors import differences, proposals
 from marketplace.payments.wire.services.booking import agree, book_difference, decide_line, keep_line, refuse
 from tests.factories import NOON, api_of, make_firm, make_person
 from tests.marketplace.payments.wire.statements import EURO, Paid, camt
 from tests.marketplace.payments.wire.test_importing import bring, in_wallet, platform
+from tests.stripesim import until
 
 pytestmark = pytest.mark.django_db
 
@@ -232,3 +238,77 @@ def test_an_operator_decides_nothing_about_a_firm_of_their_own(alice, announce, 
             call()
         assert refused.value.code == "own_firm"
     assert in_wallet(alice) == 0
+
+
+def test_a_difference_is_booked_only_while_it_is_still_one(operator, other_operator):
+    late = camt([Paid(2000 * EURO, "capital", on=date(2026, 11, 22))], to_on=date(2026, 11, 22))
+    bring(camt([Paid(5 * EURO)], opening=2000 * EURO))
+    asked = [
+        book_difference(operator=operator, currency="EUR", amount_micros=2000 * EURO, reason="?", now=NOON, key=key)
+        for key in "ab"
+    ]
+    bring(late)  # the file that was missing
+    assert differences()[0].is_clean
+    for each in asked:
+        with pytest.raises(Conflict, match="another one by now"):
+            agree(operator=other_operator, booking_id=each.public_id, now=NOON)
+    assert differences()[0].is_clean
+    assert balance_micros(firm=None, kind=AccountKind.OWN, currency="EUR") == 0
+
+
+def test_a_small_difference_is_not_booked_twice_with_two_keys(operator):
+    bring(camt([Paid(5 * EURO)], opening=20 * EURO))
+    given = {"operator": operator, "currency": "EUR", "amount_micros": 20 * EURO, "reason": "opening", "now": NOON}
+    book_difference(**given, key="a")
+    with pytest.raises(Conflict, match="another one by now"):
+        book_difference(**given, key="b")
+    assert differences()[0].is_clean
+
+
+def test_an_operator_does_not_refuse_for_a_firm_of_their_own(alice, announce, operator):
+    insider = make_person(alice, "viewer", is_operator=True)
+    booking = decide(operator, waiting(4000, announce(5000).reference), "deposit")
+    with pytest.raises(NotAllowed):
+        refuse(operator=insider, booking_id=booking.public_id, now=NOON)
+    assert ManualBooking.objects.get().state == "asked"
+
+
+def test_what_no_bank_can_send_is_not_put_on_its_way_back(operator):
+    bring(camt([Paid(50 * EURO)]).replace(b">50.00<", b">50.005<"))
+    line = StatementLine.objects.get()
+    with pytest.raises(Invalid, match="whole coins"):
+        decide(operator, line, "return")
+    line.refresh_from_db()
+    assert line.state == "waiting"
+
+
+def somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_operators_who_agree_to_one_deposit_at_once_do_not_wait_for_each_other():
+    first, second, third = (make_person(is_operator=True) for _ in range(3))
+    deposit, _ = start_deposit(
+        firm=make_firm(), currency="EUR", amount_micros=5000 * EURO, idempotency_key="k", now=NOON
+    )
+    confirm_deposit(operator=first, deposit_id=deposit.public_id, now=NOON)
+    booking = ManualBooking.objects.get()
+
+    def run():
+        try:
+            agree(operator=second, booking_id=booking.public_id, now=NOON)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        deposit_for_update(deposit.public_id)  # as `confirm_deposit` begins
+        thread.start()
+        assert until(somebody_waits, 30)
+        assert ManualBooking.objects.select_for_update(nowait=True).get() == booking
+    thread.join()
+    assert ManualBooking.objects.get().decided_by == second
+    assert confirm_deposit(operator=third, deposit_id=deposit.public_id, now=NOON).state == "confirmed"

@@ -17,6 +17,7 @@ from marketplace.common.errors import Invalid, NotAllowed
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Journal
 from marketplace.ledger.selectors import balance_micros
+from marketplace.payments.reference import reference_for
 from marketplace.payments.services import cancel_deposit, confirm_deposit, start_deposit
 from marketplace.payments.wire.models import BankFile, StatementLine
 from marketplace.payments.wire.selectors import differences
@@ -264,3 +265,10 @@ def test_what_the_bank_said_stays_as_it_was(table):
     for statement in (f"UPDATE {table} SET public_id = 'x'", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
         with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
+
+
+def test_a_senders_own_reference_does_not_hide_ours(alice, announce):
+    deposit = announce(100)
+    bring(camt([Paid(100 * EURO, f"hours {deposit.reference}", end_to_end=reference_for("00000000000001"))]))
+    assert StatementLine.objects.get().reference == deposit.reference
+    assert in_wallet(alice) == 100 * EURO

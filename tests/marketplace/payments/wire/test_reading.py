@@ -174,3 +174,11 @@ def test_a_reference_whose_check_digits_do_not_fit_is_none(wrong):
     good = reference_for("0123456789ABCD")
     written = f"RF{wrong:02}{good[4:]}"
     assert list(references_in(written)) == ([good] if written == good else [])
+
+
+def test_a_part_in_another_currency_does_not_spoil_the_entry():
+    parts = "<TxDtls><Amt Ccy='EUR'>7.00</Amt></TxDtls><TxDtls><Amt Ccy='USD'>8.10</Amt></TxDtls>"
+    one = entry(Paid(7 * EURO), "EUR")
+    batch = one[: one.index("<NtryDtls>")] + f"<NtryDtls>{parts}</NtryDtls></Ntry>"
+    (read,) = read_camt(camt([Paid(7 * EURO)]).replace(one.encode(), batch.encode()))
+    assert [line.amount_micros for line in read.lines] == [7 * EURO]
