@@ -5,6 +5,7 @@ from celery import shared_task
 from marketplace.common import clock
 from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
 from marketplace.payments.payouts.services import asking
+from marketplace.payments.reconciliation.services import running
 
 
 @shared_task(name="payments.expire_deposits")
@@ -46,3 +47,8 @@ def collect_debts() -> int:
 @shared_task(name="payments.pay_weekly")
 def pay_weekly() -> None:
     asking.pay_weekly(now=clock.now())
+
+
+@shared_task(name="payments.reconcile")
+def reconcile() -> int:
+    return running.work(clock.now)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 
 from marketplace.payments.gateway import (
+    BookEntry,
     Capabilities,
     DepositRequest,
     GatewayError,
+    Holding,
     Instructions,
     Notice,
     Order,
     Receipt,
     Trouble,
 )
+from marketplace.payments.stripe_gateway import books
 from marketplace.payments.stripe_gateway.accounts import onboarding_url
 from marketplace.payments.stripe_gateway.calls import CALLS
 from marketplace.payments.stripe_gateway.client import client, told_as_ours
@@ -66,8 +69,11 @@ class StripeGateway:
             yield from listed(client(), since)
 
     def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any] | None:
-        """What the thing is now; None for a kind that nothing here depends on. Raises GatewayError."""
-        if object_type not in FACTS:
+        """What the thing is now; None for a kind that nothing here depends on. Raises GatewayError.
+
+        Nothing depends on the payouts of a connected account: they are its holder's.
+        """
+        if object_type not in FACTS or (object_type == "payout" and account):
             return None
         with told_as_ours():
             return FACTS[object_type](client(), object_id)
@@ -76,3 +82,18 @@ class StripeGateway:
         """A link to the form of a seller's account, made for one click. Raises GatewayError."""
         with told_as_ours():
             return onboarding_url(client(), account_id, refresh_url=refresh_url, return_url=return_url)
+
+    def holdings(self) -> Mapping[str, Holding]:
+        """Stripe's balance of the platform. Raises GatewayError."""
+        with told_as_ours():
+            return books.holdings(client())
+
+    def entries(self, since: datetime | None, after: str) -> tuple[Sequence[BookEntry], str]:
+        """A page of balance transactions, newest first. Raises GatewayError."""
+        with told_as_ours():
+            return books.entries(client(), since, after)
+
+    def parts_of(self, payout_id: str) -> Sequence[str] | None:
+        """The balance transactions of an automatic payout. Raises GatewayError."""
+        with told_as_ours():
+            return books.parts_of(client(), payout_id)

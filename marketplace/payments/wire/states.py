@@ -64,3 +64,7 @@ class Action(models.TextChoices):
     DIFFERENCE = "difference", "What the ledger lacks of the bank's balance"
     CONFIRM = "confirm", "Confirm a deposit without a statement"
     PAYOUT_FAILED = "payout_failed", "A payout that the bank did not make"
+    TRANSIT = "transit", "A payout of Stripe's that arrived"
+    OFF_FIRM = "off_firm", "A difference with Stripe: a firm's wallet"
+    OFF_COST = "off_cost", "A difference with Stripe: what Stripe takes or gives"
+    OFF_OWN = "off_own", "A difference with Stripe: the platform's own money"

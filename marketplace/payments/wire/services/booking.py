@@ -19,6 +19,8 @@ from marketplace.payments.models import Deposit
 from marketplace.payments.payouts.selectors import payout_for_update
 from marketplace.payments.payouts.services.outcome import close_failed
 from marketplace.payments.payouts.states import PayoutState
+from marketplace.payments.reconciliation.services.closing import close_with
+from marketplace.payments.reconciliation.services.transit import arrived
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
@@ -38,7 +40,7 @@ from marketplace.payments.wire.services.settling import confirm_with, into_walle
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
 OPERATORS = 0  # in the place of a firm, whose keys begin at 1
-OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN})
+OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN, Action.TRANSIT})
 Carry = Callable[[ManualBooking, User, datetime], None]
 
 
@@ -245,6 +247,12 @@ def _book_own(booking: ManualBooking, operator: User, now: datetime) -> None:
     _settled(line, booking, operator, now)
 
 
+def _book_transit(booking: ManualBooking, operator: User, now: datetime) -> None:
+    line = _locked_line(booking)
+    arrived(line, actor=operator.public_id, now=now)
+    _settled(line, booking, operator, now)
+
+
 def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> None:
     own = account_for(firm=None, kind=AccountKind.OWN, currency=booking.currency)
     post(
@@ -281,6 +289,10 @@ CARRY: dict[Action, Carry] = {
     Action.DIFFERENCE: _book_difference,
     Action.CONFIRM: _confirm,
     Action.PAYOUT_FAILED: _fail_payout,
+    Action.TRANSIT: _book_transit,
+    Action.OFF_FIRM: close_with,
+    Action.OFF_COST: close_with,
+    Action.OFF_OWN: close_with,
 }
 
 
@@ -316,7 +328,7 @@ def _check_line(line: StatementLine, action: str) -> None:
         raise Conflict("this line does not wait any more", code="wrong_state")
     if line.bookings.filter(state=BookingState.ASKED).exists():
         raise Conflict("another operator was asked about this line already", code="asked_already")
-    if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN}:
+    if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.TRANSIT}:
         raise Invalid("this is only for money that came", code="wrong_direction")
 
 
