@@ -222,8 +222,10 @@ def books_of(run: ReconciliationRun, *, leave_out: bool = True) -> Books:
 
 
 def _entry(row: tuple[Any, ...]) -> GatewayEntry:
-    entry_id, now, first, has_changed = row[0], row[1:7], row[7:13], row[13]
-    return GatewayEntry(entry_id, *now, GatewayEntry(entry_id, *first) if has_changed else None)
+    entry_id, first, has_changed = row[0], row[7:13], row[13]
+    kind, currency, amount, fee, source, at = row[1:7]
+    before = GatewayEntry(entry_id, *first) if has_changed else None
+    return GatewayEntry(entry_id, kind, currency, amount, fee, source, at, before)
 
 
 def _payout(row: tuple[Any, ...]) -> PaidOut:

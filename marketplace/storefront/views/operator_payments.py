@@ -15,6 +15,7 @@ from marketplace.payments.disputes import submit_evidence
 from marketplace.payments.evidence import evidence_of
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
+from marketplace.payments.reconciliation.selectors import standings
 from marketplace.payments.refunds import refund_from_seller
 from marketplace.payments.selectors import disputes_in_force
 from marketplace.storefront.forms.base import AmountField, PageForm
@@ -35,6 +36,7 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
         "disputes": [(each, evidence_of(each, "")) for each in disputes_in_force()[:ROWS_MAX]],
         "form": SellerRefundForm(),
         "key": random_text(24),
+        "standings": standings(now),
     }
     return render(request, "storefront/operator/payments.html", context)
 
