@@ -29,12 +29,12 @@ ON_ITS_WAY = (PlatformPayoutState.SENT, PlatformPayoutState.PAID)
 
 # Both sides are append-only, so what agrees once agrees for good: all of that is added up here and left out of the
 # comparison. It must be told once only, booked by its own name alone, in one currency, and be no part of a payout that
-# is still to be compared.
+# is still to be compared. Each step is made once: without statistics of them PostgreSQL would make them for each row.
 SIDES = """
-WITH told AS (
+WITH told AS MATERIALIZED (
     SELECT transaction_id AS name, min(id) AS first_id, max(id) AS last_id FROM payments_gatewaytransaction
     WHERE gateway = %(gateway)s GROUP BY transaction_id
-), booked AS (
+), booked AS MATERIALIZED (
     SELECT j.ref, j.at, split_part(j.ref, ':', 2) AS name, e.currency,
         coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'clearing'), 0)::bigint AS net,
         coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'gateway_fee'), 0)::bigint AS fee
@@ -42,10 +42,10 @@ WITH told AS (
     WHERE a.firm_id IS NULL AND a.ref = %(gateway)s AND a.kind IN ('clearing', 'gateway_fee')
         AND j.code <> 'reconciliation'
     GROUP BY j.id, e.currency
-), named AS (
+), named AS MATERIALIZED (
     SELECT name, count(*) AS times, min(ref) AS ref, min(currency) AS currency, min(net) AS net, min(fee) AS fee
     FROM booked GROUP BY name
-), agreed AS (
+), agreed AS MATERIALIZED (
     SELECT t.transaction_id AS name, t.currency, t.amount_micros - t.fee_micros AS net
     FROM told JOIN payments_gatewaytransaction t ON t.id = told.first_id JOIN named n ON n.name = told.name
     WHERE told.first_id = told.last_id AND n.times = 1 AND n.ref = %(gateway)s || ':' || t.transaction_id
@@ -59,22 +59,22 @@ SELECT t.transaction_id, t.type, t.currency, t.amount_micros, t.fee_micros, t.so
     f.type, f.currency, f.amount_micros, f.fee_micros, f.source_id, f.happened_at, f.id <> t.id
 FROM told JOIN payments_gatewaytransaction t ON t.id = told.last_id
 JOIN payments_gatewaytransaction f ON f.id = told.first_id
-WHERE NOT EXISTS (SELECT 1 FROM agreed WHERE agreed.name = told.name)
+LEFT JOIN agreed ON agreed.name = told.name WHERE agreed.name IS NULL
 """
 BOOKED = """
-SELECT ref, currency, net, fee, at FROM booked
-WHERE NOT EXISTS (SELECT 1 FROM agreed WHERE agreed.name = booked.name)
+SELECT booked.ref, booked.currency, booked.net, booked.fee, booked.at FROM booked
+LEFT JOIN agreed ON agreed.name = booked.name WHERE agreed.name IS NULL
 """
 
 # Payouts, without those that are what their own entry and their parts say.
 PAYOUTS = """
-WITH told AS (
+WITH told AS MATERIALIZED (
     SELECT transaction_id AS name, max(id) AS id, count(*) AS times FROM payments_gatewaytransaction
     WHERE gateway = %(gateway)s GROUP BY transaction_id
-), own AS (
+), own AS MATERIALIZED (
     SELECT t.source_id, -sum(t.amount_micros) AS micros FROM told JOIN payments_gatewaytransaction t ON t.id = told.id
     WHERE t.type = 'payout' GROUP BY t.source_id
-), made AS (
+), made AS MATERIALIZED (
     SELECT p.id, coalesce(sum(t.amount_micros - t.fee_micros) FILTER (WHERE t.type NOT LIKE 'payout%%'), 0) AS micros,
         bool_and(told.times = 1) AS are_told
     FROM payments_platformpayout p CROSS JOIN unnest(p.parts) part

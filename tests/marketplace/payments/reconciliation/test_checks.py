@@ -34,7 +34,7 @@ def earn(here, buyer, seller, micros):
         Leg(account_for(firm=buyer, kind=AccountKind.WALLET, currency="USD"), -micros),
         Leg(account_for(firm=seller, kind=AccountKind.EARNINGS, currency="USD"), micros),
     ]
-    post(ref=f"earned:{micros}", code=Code.SETTLEMENT, legs=legs, now=here.now)
+    post(ref=f"earned:{micros}", code=Code.CORRECTION, legs=legs, now=here.now)
 
 
 @pytest.fixture
@@ -80,6 +80,7 @@ def test_money_on_its_way_is_set_aside_at_every_step(here, night, seller):
     here.hear()
     step()
     disputed = here.paid(buyer, 30 * DOLLAR, key="d", card="pm_card_createDispute")
+    here.advance(minutes=1)
     here.hear()
     dispute = PaymentDispute.objects.get(deposit=disputed)
     assert dispute.held_micros == 30 * DOLLAR
