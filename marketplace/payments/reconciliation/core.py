@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 CLOCKS_APART = timedelta(minutes=5)  # at most, ours and the gateway's
+# Entries that are nothing but what the gateway takes: https://docs.stripe.com/reports/balance-transaction-types.
+COST_TYPES = frozenset(("stripe_fee", "stripe_fx_fee"))
 PAYOUT_TYPES = frozenset(("payout", "payout_cancel", "payout_failure"))  # a payout's own entries, no parts of it
 
 
@@ -57,6 +59,11 @@ class GatewayEntry:
     @property
     def net_micros(self) -> int:
         return self.amount_micros - self.fee_micros
+
+    @property
+    def cost_micros(self) -> int:
+        """What of it is the gateway's: the fee, or all of an entry that is a fee itself."""
+        return -self.net_micros if self.type in COST_TYPES else self.fee_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +193,12 @@ def _compared(entry: GatewayEntry, pair: Booked, told: Mapping[str, Any]) -> Ite
     if entry.first is not None:
         yield _changed(entry, entry.first, entry.net_micros - pair.net_micros, told)
         return
-    amount, fee = entry.amount_micros - pair.amount_micros, entry.fee_micros - pair.fee_micros
-    if amount:
-        expected, found = entry.amount_micros, pair.amount_micros
-        yield _found(Kind.AMOUNT, entry.id, entry.currency, expected, found, amount, **told)
+    came, fee = entry.net_micros + entry.cost_micros, entry.cost_micros - pair.fee_micros
+    if came != pair.amount_micros:
+        off = came - pair.amount_micros
+        yield _found(Kind.AMOUNT, entry.id, entry.currency, came, pair.amount_micros, off, **told)
     if fee:
-        yield _found(Kind.FEE, entry.id, entry.currency, entry.fee_micros, pair.fee_micros, -fee, **told)
+        yield _found(Kind.FEE, entry.id, entry.currency, entry.cost_micros, pair.fee_micros, -fee, **told)
 
 
 def _changed(entry: GatewayEntry, first: GatewayEntry, off: int, told: Mapping[str, Any]) -> Found:

@@ -27,58 +27,46 @@ OLD_AFTER = timedelta(hours=26)  # a nightly run that did not come
 MOMENT = timedelta(days=1)  # entries this young stay in: the balance is compared with them one by one
 ON_ITS_WAY = (PlatformPayoutState.SENT, PlatformPayoutState.PAID)
 
-# Both sides are append-only, so what agrees once agrees for good: all of that is added up here and left out of the
-# comparison. It must be told once only, booked by its own name alone, in one currency, and be no part of a payout that
-# is still to be compared. Each step is made once: without statistics of them PostgreSQL would make them for each row.
+# Both sides are append-only, so what agrees once agrees for good: it is left out. It must be told once only, booked
+# once and by its own name, in one currency and the same amounts, and be no part of a payout that is still to be compared.
+# Sorted by name and not joined: PostgreSQL can't guess how many of each there are.
 SIDES = """
-WITH told AS MATERIALIZED (
-    SELECT transaction_id AS name, min(id) AS first_id, max(id) AS last_id FROM payments_gatewaytransaction
-    WHERE gateway = %(gateway)s GROUP BY transaction_id
-), booked AS MATERIALIZED (
-    SELECT j.ref, j.at, split_part(j.ref, ':', 2) AS name, e.currency,
+WITH booked AS (
+    SELECT j.ref, j.at, e.currency,
         coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'clearing'), 0)::bigint AS net,
         coalesce(-sum(e.amount_micros) FILTER (WHERE a.kind = 'gateway_fee'), 0)::bigint AS fee
     FROM ledger_account a JOIN ledger_entry e ON e.account_id = a.id JOIN ledger_journal j ON j.id = e.journal_id
     WHERE a.firm_id IS NULL AND a.ref = %(gateway)s AND a.kind IN ('clearing', 'gateway_fee')
         AND j.code <> 'reconciliation'
     GROUP BY j.id, e.currency
-), named AS MATERIALIZED (
-    SELECT name, count(*) AS times, min(ref) AS ref, min(currency) AS currency, min(net) AS net, min(fee) AS fee
-    FROM booked GROUP BY name
-), agreed AS MATERIALIZED (
-    SELECT t.transaction_id AS name, t.currency, t.amount_micros - t.fee_micros AS net
-    FROM told JOIN payments_gatewaytransaction t ON t.id = told.first_id JOIN named n ON n.name = told.name
-    WHERE told.first_id = told.last_id AND n.times = 1 AND n.ref = %(gateway)s || ':' || t.transaction_id
-        AND n.currency = t.currency AND n.net = t.amount_micros - t.fee_micros AND n.fee = t.fee_micros
-        AND t.happened_at < %(moment)s AND t.type <> 'payout' AND NOT t.transaction_id = ANY(%(parts)s)
+), sides AS (
+    SELECT transaction_id AS name, id, type, currency, amount_micros - fee_micros AS net, fee_micros AS fee,
+        source_id, happened_at AS at, '' AS ref
+    FROM payments_gatewaytransaction WHERE gateway = %(gateway)s
+    UNION ALL SELECT split_part(ref, ':', 2), NULL, '', currency, net, fee, '', at, ref FROM booked
+), compared AS (
+    SELECT *, count(id) OVER w = 1 AND count(*) OVER w = 2 AND max(ref) OVER w = %(gateway)s || ':' || name
+        AND min(currency) OVER w = max(currency) OVER w AND min(net) OVER w = max(net) OVER w
+        AND min(fee) OVER w = max(fee) OVER w AND max(type) OVER w <> 'payout'
+        AND max(at) FILTER (WHERE id IS NOT NULL) OVER w < %(moment)s AND NOT name = ANY(%(parts)s) AS agrees
+    FROM sides WINDOW w AS (PARTITION BY name)
 )
+SELECT id, name, type, currency, net, fee, source_id, at, ref FROM compared WHERE agrees IS NOT TRUE ORDER BY id, ref
 """
-LEFT_OUT = "SELECT currency, sum(net)::bigint FROM agreed GROUP BY currency"
-ENTRIES = """
-SELECT t.transaction_id, t.type, t.currency, t.amount_micros, t.fee_micros, t.source_id, t.happened_at,
-    f.type, f.currency, f.amount_micros, f.fee_micros, f.source_id, f.happened_at, f.id <> t.id
-FROM told JOIN payments_gatewaytransaction t ON t.id = told.last_id
-JOIN payments_gatewaytransaction f ON f.id = told.first_id
-LEFT JOIN agreed ON agreed.name = told.name WHERE agreed.name IS NULL
+TOLD = """
+SELECT currency, sum(amount_micros - fee_micros)::bigint FROM payments_gatewaytransaction
+WHERE gateway = %(gateway)s GROUP BY currency
 """
-BOOKED = """
-SELECT booked.ref, booked.currency, booked.net, booked.fee, booked.at FROM booked
-LEFT JOIN agreed ON agreed.name = booked.name WHERE agreed.name IS NULL
-"""
-
 # Payouts, without those that are what their own entry and their parts say.
 PAYOUTS = """
-WITH told AS MATERIALIZED (
-    SELECT transaction_id AS name, max(id) AS id, count(*) AS times FROM payments_gatewaytransaction
-    WHERE gateway = %(gateway)s GROUP BY transaction_id
-), own AS MATERIALIZED (
-    SELECT t.source_id, -sum(t.amount_micros) AS micros FROM told JOIN payments_gatewaytransaction t ON t.id = told.id
-    WHERE t.type = 'payout' GROUP BY t.source_id
-), made AS MATERIALIZED (
+WITH own AS (
+    SELECT source_id, -sum(amount_micros) AS micros FROM payments_gatewaytransaction
+    WHERE gateway = %(gateway)s AND type = 'payout' GROUP BY source_id
+), made AS (
     SELECT p.id, coalesce(sum(t.amount_micros - t.fee_micros) FILTER (WHERE t.type NOT LIKE 'payout%%'), 0) AS micros,
-        bool_and(told.times = 1) AS are_told
+        count(*) = cardinality(p.parts) AND count(t.id) = cardinality(p.parts) AS are_told
     FROM payments_platformpayout p CROSS JOIN unnest(p.parts) part
-    LEFT JOIN told ON told.name = part LEFT JOIN payments_gatewaytransaction t ON t.id = told.id
+    LEFT JOIN payments_gatewaytransaction t ON t.gateway = p.gateway AND t.transaction_id = part
     WHERE p.gateway = %(gateway)s GROUP BY p.id
 )
 SELECT p.object_id, p.currency, p.amount_micros, p.happened_at, p.parts FROM payments_platformpayout p
@@ -207,25 +195,39 @@ def books_of(run: ReconciliationRun, *, leave_out: bool = True) -> Books:
         "moment": moment,
         "parts": [part for payout in payouts for part in payout.parts or ()],
     }
+    rows = _rows(SIDES, given)
+    told = [row for row in rows if row[0] is not None]
     return Books(
         gateway=run.gateway,
-        entries=[_entry(row) for row in _rows(SIDES + ENTRIES, given)],
-        booked=[Booked(*row) for row in _rows(SIDES + BOOKED, given)],
+        entries=_entries(told),
+        booked=[
+            Booked(ref, currency, net, fee, at) for key, _, _, currency, net, fee, _, at, ref in rows if key is None
+        ],
         holdings={currency: Holding(*each).total_micros for currency, each in run.holdings.items()},
         payouts=payouts,
         in_transit=in_transit(run.gateway),
         read_at=run.read_at,
         settled_before=run.read_at - GRACE,
-        left_out=dict(_rows(SIDES + LEFT_OUT, given)),
+        left_out=_left_out(dict(_rows(TOLD, given)), told),
         accepted=_accepted(run.gateway),
     )
 
 
-def _entry(row: tuple[Any, ...]) -> GatewayEntry:
-    entry_id, first, has_changed = row[0], row[7:13], row[13]
-    kind, currency, amount, fee, source, at = row[1:7]
-    before = GatewayEntry(entry_id, *first) if has_changed else None
-    return GatewayEntry(entry_id, kind, currency, amount, fee, source, at, before)
+def _entries(told: Iterable[tuple[Any, ...]]) -> list[GatewayEntry]:
+    """One per name, as it was told last; rows come in the order in which they were told."""
+    found: dict[str, GatewayEntry] = {}
+    for _, name, kind, currency, net, fee, source, at, _ in told:
+        before = found.get(name)
+        first = before and (before.first or before)
+        found[name] = GatewayEntry(name, kind, currency, net + fee, fee, source, at, first)
+    return list(found.values())
+
+
+def _left_out(all_told: dict[str, int], told: Iterable[tuple[Any, ...]]) -> dict[str, int]:
+    """The net sums of what was told and is not among `told`."""
+    for row in told:
+        all_told[row[3]] -= row[4]
+    return {currency: micros for currency, micros in all_told.items() if micros}
 
 
 def _payout(row: tuple[Any, ...]) -> PaidOut:

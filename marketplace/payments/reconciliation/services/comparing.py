@@ -22,6 +22,7 @@ from marketplace.payments.reconciliation.selectors import (
     open_differences,
     suspense_of,
 )
+from marketplace.payments.reconciliation.services.costs import book_costs
 from marketplace.payments.reconciliation.services.reading import begin_again
 from marketplace.payments.reconciliation.states import DifferenceState, RunState
 
@@ -34,6 +35,7 @@ def compare(run: ReconciliationRun, now: datetime) -> bool:
     """Open what differs and close what does not any more; False when the gateway has to be read again first."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_AT_A_TIME])
+    book_costs(run.gateway, now)
     found = differences(books_of(run))
     if run.reads_count < READS_MAX and any(each.key.kind is Kind.BALANCE for each in found):
         begin_again(run)

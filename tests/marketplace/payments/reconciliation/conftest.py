@@ -46,6 +46,11 @@ def on_its_way(currency: str = "USD") -> int:
     return -balance_micros(firm=None, kind=AccountKind.CLEARING, currency=currency, ref=account.ref)
 
 
+@pytest.fixture(autouse=True)
+def _quick_hash(settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a slow hash is Django's, not ours
+
+
 @pytest.fixture
 def night(here) -> Night:
     return Night(here)

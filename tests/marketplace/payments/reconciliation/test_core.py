@@ -119,6 +119,15 @@ def test_an_entry_of_nothing_needs_no_journal():
     assert keys(here.books()) == []
 
 
+def test_an_entry_that_is_a_cost_is_booked_as_nothing_else():
+    here = Planted()
+    name = here.pair(1, -2 * CENT, type="stripe_fee")
+    assert keys(here.books()) == [Key(Kind.AMOUNT, name, "USD"), Key(Kind.FEE, name, "USD")]
+    assert sum(each.off_micros for each in differences(here.books())) == 0
+    here.swap(here.journal(name), replace(here.journal(name), fee_micros=2 * CENT))
+    assert keys(here.books()) == []
+
+
 def test_three_journals_for_one_entry_are_one_difference():
     here = Planted()
     entry = here.entries[here.pair(1, 100 * CENT)]

@@ -30,7 +30,7 @@ from tests.marketplace.payments.test_trials import earn, finish, ready_sellers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.trial, pytest.mark.timeout(7200)]
 FULL = os.environ.get("TRIALS") == "full"
-ENTRIES, FAULTS, FLOWS = (10_000, 100, 200) if FULL else (600, 27, 8)
+ENTRIES, FAULTS, FLOWS = (10_000, 100, 100) if FULL else (600, 27, 8)
 YOUNG = READ_AT - timedelta(minutes=20)
 
 
@@ -158,7 +158,7 @@ def test_real_flows_reconcile_and_a_lost_booking_is_found_and_closed(here, night
     here.hear()
     closed = night.run()
     print(
-        f"\n{FLOWS} payments over HTTP (TRIALS=full: 200) with refunds, transfers, disputes and a payout, "
+        f"\n{FLOWS} payments over HTTP (TRIALS=full: 100) with refunds, transfers, disputes and a payout, "
         f"{entries} entries: {run.found_count} differences; one booking lost: {found.found_count} found, "
         f"then {closed.found_count}"
     )

@@ -12,8 +12,11 @@ from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Code, Journal
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.gateway import BookEntry
 from marketplace.payments.models import Difference, GatewayTransaction, PlatformPayout, ReconciliationRun
 from marketplace.payments.reconciliation.selectors import books_of, standings
+from marketplace.payments.reconciliation.services.comparing import compare
+from marketplace.payments.reconciliation.services.reading import keep_entries
 from marketplace.payments.reconciliation.services.running import EVERY, ask_run, work
 from marketplace.payments.refunds import refund_deposit
 from tests.factories import make_firm, make_person
@@ -232,3 +235,42 @@ def test_a_payout_to_the_banks_account_is_on_its_way_until_it_comes_back(here, n
     )
     assert Journal.objects.filter(code="transit").count() == 3
     assert balance_micros(firm=None, kind=AccountKind.CLEARING, currency="USD", ref="stripe_transit") == -50 * DOLLAR
+
+
+def test_an_automatic_payout_is_compared_with_its_entries(here, night):
+    here.paid(make_firm(), 100 * DOLLAR, card="pm_card_bypassPending")
+    here.paid(make_firm(), 50 * DOLLAR, card="pm_card_bypassPending")
+    had = at_stripe()
+    here.sim.sim("payout", {"currency": "usd"})
+    here.hear()
+    assert (at_stripe(), on_its_way()) == (0, had)
+    night.run()
+    assert PlatformPayout.objects.get().parts is None
+    here.advance(days=4)
+    here.hear()
+    night.run()
+    assert len(PlatformPayout.objects.get().parts) == 3
+    assert night.open() == []
+    run = ReconciliationRun.objects.latest("pk")
+    assert books_of(run).payouts == []
+    PlatformPayout.objects.update(parts=PlatformPayout.objects.get().parts[:1])
+    night.run()
+    ((kind, _, off),) = night.open()
+    assert (kind, off) == ("payout", 0)
+
+
+def test_what_stripe_takes_by_an_entry_of_its_own_is_booked_once(here, night):
+    now = here.now
+    fee = BookEntry("txn_fee", "stripe_fee", "USD", -2 * DOLLAR, 0, -2 * DOLLAR, "", now - timedelta(days=3), now)
+    nothing = BookEntry("txn_nothing", "stripe_fee", "USD", 0, 0, 0, "", now - timedelta(days=3), now)
+    for _ in range(2):
+        keep_entries("stripe", [fee, nothing], now)
+        run = ReconciliationRun.objects.create(
+            gateway="stripe", asked_at=now, next_try_at=now, read_at=now, is_read=True,
+            holdings={"USD": [-2 * DOLLAR, 0]},
+        )  # fmt: skip
+        assert compare(run, now)
+        assert night.open() == []
+    assert at_stripe() == -2 * DOLLAR
+    assert balance_micros(firm=None, kind=AccountKind.GATEWAY_FEE, currency="USD", ref="stripe") == -2 * DOLLAR
+    assert Journal.objects.get(ref="stripe:txn_fee").code == "gateway_fee"
