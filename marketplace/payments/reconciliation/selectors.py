@@ -28,7 +28,7 @@ MOMENT = timedelta(days=1)  # entries this young stay in: the balance is compare
 ON_ITS_WAY = (PlatformPayoutState.SENT, PlatformPayoutState.PAID)
 
 # Both sides are append-only, so what agrees once agrees for good: it is left out. It must be told once only, booked
-# once and by its own name, in one currency and the same amounts, and be no part of a payout that is still to be compared.
+# once and by its own name, in one currency and the same amounts, and be no part of a payout that is compared.
 # Sorted by name and not joined: PostgreSQL can't guess how many of each there are.
 SIDES = """
 WITH booked AS (
