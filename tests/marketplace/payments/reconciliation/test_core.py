@@ -7,13 +7,23 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from marketplace.payments.reconciliation.core import Accepted, Books, Key, Kind, PaidOut, differences
-from tests.marketplace.payments.reconciliation.planting import CENT, FAULTS, READ_AT, Planted, paid_out, plant, twice
+from tests.marketplace.payments.reconciliation.planting import (
+    CENT,
+    FAULTS,
+    READ_AT,
+    Planted,
+    changed,
+    paid_out,
+    plant,
+    twice,
+)
 
 YOUNG = READ_AT - timedelta(minutes=10)
+MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LINES = some.lists(
     some.tuples(
         some.integers(-900, 900).filter(bool), some.integers(0, 9), some.sampled_from(("USD", "EUR", "JPY")),
@@ -36,12 +46,14 @@ def keys(books: Books) -> list[Key]:
     return sorted(each.key for each in differences(books))
 
 
+@MANY
 @given(LINES)
 def test_what_was_planted_is_found_and_nothing_else(lines):
     here = planted(lines)
     assert keys(here.books()) == sorted(here.keys)
 
 
+@MANY
 @given(LINES)
 def test_a_ledger_with_every_difference_on_suspense_has_the_gateways_balance(lines):
     books = planted(lines).books()
@@ -55,6 +67,7 @@ def test_a_ledger_with_every_difference_on_suspense_has_the_gateways_balance(lin
     }
 
 
+@MANY
 @given(LINES)
 def test_what_was_explained_is_silent_until_it_changes(lines):
     here = planted(lines)
@@ -74,6 +87,30 @@ def test_what_was_explained_is_silent_until_it_changes(lines):
         for each in differences(right.books(accepted))
     }
     assert differences(right.books(accepted | again)) == []
+
+
+def accept(books):
+    return {each.key: Accepted(each.expected_micros, each.found_micros, each.off_micros) for each in differences(books)}
+
+
+def test_what_was_explained_without_money_is_silent_for_those_amounts_alone():
+    here = Planted()
+    here.in_transit = {"USD": (5 * CENT, CENT)}
+    accepted = accept(here.books())
+    assert differences(here.books(accepted)) == []
+    here.in_transit = {"USD": (6 * CENT, CENT)}
+    assert len(differences(here.books(accepted))) == 1
+
+
+def test_what_was_explained_is_a_difference_again_when_the_ledger_lacks_another_amount():
+    here = Planted()
+    entry = here.entries[here.pair(1, 100 * CENT)]
+    changed(here, entry)
+    accepted = accept(here.books())
+    old = here.journal(entry.id)
+    here.swap(old, replace(old, net_micros=old.net_micros + 7 * CENT))
+    (each,) = differences(here.books(accepted))
+    assert (each.key.kind, each.off_micros) == (Kind.CHANGED, -7 * CENT)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +163,23 @@ def test_an_entry_that_is_a_cost_is_booked_as_nothing_else():
     assert sum(each.off_micros for each in differences(here.books())) == 0
     here.swap(here.journal(name), replace(here.journal(name), fee_micros=2 * CENT))
     assert keys(here.books()) == []
+
+
+def test_an_entry_that_changed_and_is_not_booked_is_both():
+    here = Planted()
+    entry = here.entries[here.pair(1, 100 * CENT)]
+    changed(here, entry)
+    here.booked.clear()
+    assert {each.key.kind: each.off_micros for each in differences(here.books())} == {
+        Kind.CHANGED: 0, Kind.NOT_BOOKED: 107 * CENT,
+    }  # fmt: skip
+
+
+def test_a_journal_of_another_gateway_is_no_booking_of_this_one():
+    here = Planted()
+    entry = here.entries[here.pair(1, 100 * CENT)]
+    here.swap(here.journal(entry.id), replace(here.journal(entry.id), ref=f"wire:{entry.id}"))
+    assert {each.kind for each in keys(here.books())} == {Kind.NOT_THERE, Kind.NOT_BOOKED}
 
 
 def test_three_journals_for_one_entry_are_one_difference():

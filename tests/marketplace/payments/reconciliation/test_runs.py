@@ -12,8 +12,16 @@ from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Code, Journal
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
-from marketplace.payments.gateway import BookEntry
-from marketplace.payments.models import Difference, GatewayTransaction, PlatformPayout, ReconciliationRun
+from marketplace.payments import inbox
+from marketplace.payments.gateway import BookEntry, Notice
+from marketplace.payments.models import (
+    Difference,
+    GatewayNotice,
+    GatewayTransaction,
+    NoticeSource,
+    PlatformPayout,
+    ReconciliationRun,
+)
 from marketplace.payments.reconciliation.selectors import books_of, standings
 from marketplace.payments.reconciliation.services.comparing import compare
 from marketplace.payments.reconciliation.services.reading import keep_entries
@@ -274,3 +282,11 @@ def test_what_stripe_takes_by_an_entry_of_its_own_is_booked_once(here, night):
     assert at_stripe() == -2 * DOLLAR
     assert balance_micros(firm=None, kind=AccountKind.GATEWAY_FEE, currency="USD", ref="stripe") == -2 * DOLLAR
     assert Journal.objects.get(ref="stripe:txn_fee").code == "gateway_fee"
+
+
+def test_a_payout_of_a_connected_account_is_its_holders(here, night):
+    told = Notice("evt_1", "payout.created", "payout", "po_of_theirs", "acct_1", here.now)
+    inbox.take("stripe", [told], source=NoticeSource.SENT, now=here.now)
+    here.look()
+    assert GatewayNotice.objects.get().state == "done"
+    assert not PlatformPayout.objects.exists()
