@@ -39,6 +39,7 @@ BEAT: dict[str, float] = {
     "payments.collect_debts": 30.0,
     "payments.fill_gaps": 600.0,
     "payments.pay_weekly": 3600.0,
+    "payments.reconcile": 60.0,
     "books.issue_documents": 3600.0,
     "ledger.take_snapshots": 3600.0,
     "events.drop_old_idempotency_keys": 3600.0,

@@ -68,6 +68,7 @@ AGAINST = {
     Code.PAYOUT_PAID: ("Equity:Transfers", "Equity:Transfers"),
     Code.PAYOUT_RETURN: ("Equity:Transfers", "Equity:Transfers"),
     Code.DEPOSIT_REFUND: ("Equity:Transfers", "Equity:Transfers"),
+    Code.RECONCILIATION: ("Equity:Transfers", "Equity:Transfers"),
     Code.SETTLEMENT: ("Income:Hours", "Expenses:Hours"),
     Code.CARD_SALE: ("Income:Cards", "Expenses:Cards"),
 }

@@ -79,6 +79,8 @@ class Code(models.TextChoices):
     DEPOSIT_REFUND = "deposit_refund", "Deposit returned"
     DISPUTE = "dispute", "Payment disputed"
     SET_OFF = "set_off", "Debt set off"
+    TRANSIT = "transit", "On its way from a gateway to the bank"
+    RECONCILIATION = "reconciliation", "Difference with a gateway's books"
     CORRECTION = "correction", "Correction"
 
 

@@ -6,7 +6,7 @@ order's key, written with the ledger's reservation, and called afterwards. The s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -111,6 +111,33 @@ class Notice:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class BookEntry:
+    """An entry of the gateway's own books: what came (plus) or left, and the fee out of it. `at` is its clock."""
+
+    id: str
+    type: str
+    currency: str
+    amount_micros: int
+    fee_micros: int
+    net_micros: int
+    source: str
+    at: datetime
+    available_on: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a gateway holds of the platform's in one currency: to be had, and not yet."""
+
+    available_micros: int
+    pending_micros: int
+
+    @property
+    def total_micros(self) -> int:
+        return self.available_micros + self.pending_micros
+
+
 class PaymentGateway(Protocol):
     """One way for money to come in and go out. `name` is stored with the rows and names the clearing account."""
 
@@ -144,6 +171,28 @@ class NotifyingGateway(PaymentGateway, Protocol):
 
     def fetch(self, object_type: str, object_id: str, account: str) -> Mapping[str, Any] | None:
         """What the thing is now, in our words and micros; None for a kind that it knows nothing of.
+
+        Raises GatewayError.
+        """
+        ...
+
+
+class BookkeepingGateway(PaymentGateway, Protocol):
+    """A gateway that shows its own books, so that the ledger can be compared with them (`reconciliation/`)."""
+
+    def holdings(self) -> Mapping[str, Holding]:
+        """What it holds, by currency. Raises GatewayError."""
+        ...
+
+    def entries(self, since: datetime | None, after: str) -> tuple[Sequence[BookEntry], str]:
+        """A page of its entries since then, newest first, behind the entry `after`; and the `after` of the next one.
+
+        Empty when there is no next page. Raises GatewayError.
+        """
+        ...
+
+    def parts_of(self, payout_id: str) -> Sequence[str] | None:
+        """The entries that a payout to the platform's bank is made of; None when it can't tell.
 
         Raises GatewayError.
         """

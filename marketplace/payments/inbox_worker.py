@@ -16,6 +16,7 @@ from marketplace.payments.gateway import GatewayError, NotifyingGateway, Trouble
 from marketplace.payments.inbox import claim_notices
 from marketplace.payments.models import GatewayNotice
 from marketplace.payments.outbox_worker import WORK_SECONDS, wait_seconds
+from marketplace.payments.reconciliation.services import transit
 from marketplace.payments.selectors import gateway_named
 from marketplace.payments.states import NoticeState
 
@@ -28,6 +29,7 @@ BOOKED: Mapping[str, Callable[[Mapping[str, Any], datetime], None]] = {
     "refund": refunds.refund_seen,
     "dispute": disputes.dispute_seen,
     "account": sellers.account_seen,
+    "payout": transit.payout_seen,
 }
 
 

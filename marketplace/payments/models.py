@@ -13,6 +13,12 @@ from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
 from marketplace.payments.gateway import Operation
 from marketplace.payments.payouts.models import BankDetails, Payout, PayoutApproval, PayoutFile
+from marketplace.payments.reconciliation.models import (
+    Difference,
+    GatewayTransaction,
+    PlatformPayout,
+    ReconciliationRun,
+)
 from marketplace.payments.states import (
     CALL_TRANSITIONS,
     DEPOSIT_TRANSITIONS,
@@ -37,8 +43,10 @@ __all__ = [
     "BankStatement",
     "Deposit",
     "DepositRefund",
+    "Difference",
     "GatewayCall",
     "GatewayNotice",
+    "GatewayTransaction",
     "ManualBooking",
     "NoticeCursor",
     "NoticeSource",
@@ -46,6 +54,8 @@ __all__ = [
     "Payout",
     "PayoutApproval",
     "PayoutFile",
+    "PlatformPayout",
+    "ReconciliationRun",
     "SavedCard",
     "SellerAccount",
     "SellerTransfer",

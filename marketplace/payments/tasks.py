@@ -15,6 +15,7 @@ from marketplace.payments import (
     transfers,
 )
 from marketplace.payments.payouts.services import asking
+from marketplace.payments.reconciliation.services import running
 
 
 @shared_task(name="payments.expire_deposits")
@@ -56,3 +57,8 @@ def collect_debts() -> int:
 @shared_task(name="payments.pay_weekly")
 def pay_weekly() -> None:
     asking.pay_weekly(now=clock.now())
+
+
+@shared_task(name="payments.reconcile")
+def reconcile() -> int:
+    return running.work(clock.now)

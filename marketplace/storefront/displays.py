@@ -120,6 +120,11 @@ STATES: dict[str, dict[str, Display]] = {
         "paid": Display("good", "check", "Paid"),
         "failed": Display("bad", "cross", "Failed"),
     },
+    "difference": {
+        "open": Display("bad", "warning", "Open"),
+        "gone": Display("good", "check", "Gone by itself"),
+        "explained": Display("", "check", "Explained"),
+    },
     "bank_line": {
         "waiting": Display("wait", "clock", "Waits"),
         "booked": Display("good", "check", "Booked"),

@@ -112,6 +112,25 @@ def _dispute(client: stripe.StripeClient, object_id: str) -> Fact:
     }
 
 
+def _payout(client: stripe.StripeClient, object_id: str) -> Fact:
+    """A payout of the platform's own to its bank: https://docs.stripe.com/api/payouts/object."""
+    expand = ["balance_transaction", "failure_balance_transaction"]
+    payout = client.v1.payouts.retrieve(object_id, {"expand": expand})
+    currency = payout.currency.upper()
+    return {
+        "payout_id": payout.id,
+        "status": payout.status,
+        "is_automatic": payout.automatic,
+        "currency": currency,
+        "amount_micros": micros(payout.amount, currency),
+        "at": datetime.fromtimestamp(payout.created, UTC),
+        "arrives_at": datetime.fromtimestamp(payout.arrival_date, UTC),
+        "entries": [
+            each for each in (entry(payout.balance_transaction), entry(payout.failure_balance_transaction)) if each
+        ],
+    }
+
+
 FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
     "checkout.session": _page,
     "payment_intent": _payment,
@@ -119,4 +138,5 @@ FACTS: Mapping[str, Callable[[stripe.StripeClient, str], Fact]] = {
     "account": account_fact,
     "refund": _refund,
     "dispute": _dispute,
+    "payout": _payout,
 }

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 
 from marketplace.payments.gateway import (
+    BookEntry,
     Capabilities,
     DepositRequest,
     GatewayError,
+    Holding,
     Instructions,
     Notice,
     Order,
     Receipt,
     Trouble,
 )
+from marketplace.payments.stripe_gateway import books
 from marketplace.payments.stripe_gateway.accounts import onboarding_url
 from marketplace.payments.stripe_gateway.calls import CALLS
 from marketplace.payments.stripe_gateway.client import client, told_as_ours
@@ -79,3 +82,18 @@ class StripeGateway:
         """A link to the form of a seller's account, made for one click. Raises GatewayError."""
         with told_as_ours():
             return onboarding_url(client(), account_id, refresh_url=refresh_url, return_url=return_url)
+
+    def holdings(self) -> Mapping[str, Holding]:
+        """Stripe's balance of the platform. Raises GatewayError."""
+        with told_as_ours():
+            return books.holdings(client())
+
+    def entries(self, since: datetime | None, after: str) -> tuple[Sequence[BookEntry], str]:
+        """A page of balance transactions, newest first. Raises GatewayError."""
+        with told_as_ours():
+            return books.entries(client(), since, after)
+
+    def parts_of(self, payout_id: str) -> Sequence[str] | None:
+        """The balance transactions of an automatic payout. Raises GatewayError."""
+        with told_as_ours():
+            return books.parts_of(client(), payout_id)

@@ -4,6 +4,7 @@ GET  /_sim/status        counts, coverage, the clock
 POST /_sim/clock         {"advance": seconds} and {"frozen": true or false}; does what falls due
 GET  /_sim/faults        settings and how often each fault struck
 POST /_sim/faults        other settings; see faults.py
+POST /_sim/payout        {"currency": "usd"}: an automatic payout of all that the platform has
 POST /_sim/authenticate  {"intent": "pi_… or seti_…", "yes": true}: the holder's answer without a browser
 POST /_sim/onboard       {"account": "acct_…", "outcome": …}: the seller's answers without a browser
 """
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from marketplace.payments.stripesim.faults import Faults
-from marketplace.payments.stripesim.operations import checkout, onboarding
+from marketplace.payments.stripesim.operations import checkout, onboarding, payouts
 from marketplace.payments.stripesim.operations.table import TABLE
 from marketplace.payments.stripesim.protocol.errors import ApiError, invalid
 from marketplace.payments.stripesim.protocol.shown import shown
@@ -29,6 +30,7 @@ def handle(simulator: Simulator, request: Request) -> Answer:
         ("POST", "/_sim/clock"): _clock,
         ("GET", "/_sim/faults"): _faults,
         ("POST", "/_sim/faults"): _set_faults,
+        ("POST", "/_sim/payout"): _payout,
         ("POST", "/_sim/authenticate"): _authenticate,
         ("POST", "/_sim/onboard"): _onboard,
     }
@@ -84,6 +86,12 @@ def _authenticate(simulator: Simulator, given: dict[str, Any]) -> dict[str, Any]
     world = simulator.world
     with world.transaction():
         return shown(world, checkout.answer(world, given["intent"], yes=bool(given["yes"])))
+
+
+def _payout(simulator: Simulator, given: dict[str, Any]) -> dict[str, Any]:
+    world = simulator.world
+    with world.transaction():
+        return shown(world, payouts.pay_all(world, given["currency"]))
 
 
 def _onboard(simulator: Simulator, given: dict[str, Any]) -> dict[str, Any]:

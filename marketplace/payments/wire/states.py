@@ -65,3 +65,7 @@ class Action(models.TextChoices):
     CONFIRM = "confirm", "Confirm a deposit without a statement"
     PAYOUT_MADE = "payout_made", "A payout that the bank made all the same"
     PAYOUT_FAILED = "payout_failed", "A payout that the bank did not make"
+    TRANSIT = "transit", "A payout of Stripe's that arrived"
+    OFF_FIRM = "off_firm", "A difference with Stripe: a firm's wallet"
+    OFF_COST = "off_cost", "A difference with Stripe: what Stripe takes or gives"
+    OFF_OWN = "off_own", "A difference with Stripe: the platform's own money"

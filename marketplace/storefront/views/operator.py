@@ -18,6 +18,7 @@ from marketplace.payments.inbox import stuck_notices
 from marketplace.payments.outbox import stuck_calls
 from marketplace.payments.payouts.selectors import open_payouts
 from marketplace.payments.payouts.states import PayoutState
+from marketplace.payments.reconciliation.selectors import standings
 from marketplace.payments.selectors import deposits_by_reference, disputes_in_force, waiting_deposits
 from marketplace.payments.services import confirm_deposit
 from marketplace.payments.states import DepositState, PaymentDisputeState
@@ -69,6 +70,7 @@ def operator_home(request: HttpRequest) -> HttpResponse:
         "bank_count": len(waiting_lines()[:ROWS_MAX]) + len(asked_bookings()[:ROWS_MAX]),
         "payout_count": len([each for each in open_payouts()[:ROWS_MAX] if each.state == PayoutState.CREATED]),
         "bank_differs": any(not each.is_clean for each in differences()),
+        "gateways_differ": [each for each in standings(clock.now()) if each.is_red],
     }
     return render(request, "storefront/operator/home.html", context)
 

@@ -36,7 +36,7 @@ from marketplace.storefront.views.operator import done
 
 PAGE = "storefront:operator-bank"
 ROWS_MAX = 200
-CREDIT_ACTIONS = (Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.OWN, Action.COST)
+CREDIT_ACTIONS = (Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.TRANSIT, Action.OWN, Action.COST)
 DEBIT_ACTIONS = (Action.COST, Action.OWN)
 
 

@@ -15,6 +15,7 @@ from marketplace.payments.disputes import is_on_its_way, submit_evidence
 from marketplace.payments.evidence import evidence_of
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
+from marketplace.payments.reconciliation.selectors import standings
 from marketplace.payments.refunds import refund_from_seller
 from marketplace.payments.selectors import disputes_in_force, refunds_owed
 from marketplace.storefront.forms.base import AmountField, PageForm
@@ -36,6 +37,7 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
         "owed": refunds_owed()[:ROWS_MAX],
         "form": SellerRefundForm(),
         "key": random_text(24),
+        "standings": standings(now),
     }
     return render(request, "storefront/operator/payments.html", context)
 

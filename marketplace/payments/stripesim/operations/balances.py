@@ -49,14 +49,19 @@ def retrieve_transaction(call: Call) -> Object:
 @operation("GET /v1/balance_transactions", f"{PAGED} type currency source payout")
 def list_transactions(call: Call) -> Object:
     """https://docs.stripe.com/api/balance_transactions/list; by `payout` only for automatic ones."""
-    params = dict(call.params)
+    params, parts = dict(call.params), None
     if "payout" in params:
         payout = call.world.store.get("payout", params.pop("payout"), account=call.account, param="payout")
         if not payout["automatic"]:
             raise invalid(
                 "Balance transaction history can only be filtered on automatic payouts, not manual.", param="payout"
             )
-    mine = (each for each in call.world.store.of_kind("balance_transaction") if each["_account"] == call.account)
+        parts = payout["_parts"] if payout["reconciliation_status"] == "completed" else ()
+    mine = (
+        each
+        for each in call.world.store.of_kind("balance_transaction")
+        if each["_account"] == call.account and (parts is None or each["id"] in parts)
+    )
     return page(mine, params, call.url)
 
 

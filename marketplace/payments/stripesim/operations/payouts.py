@@ -1,4 +1,4 @@
-"""Payouts to a bank: https://docs.stripe.com/api/payouts. The simulator makes manual ones only."""
+"""Payouts to a bank: https://docs.stripe.com/api/payouts. Automatic ones are made by a switch, not by a clock."""
 
 from __future__ import annotations
 
@@ -29,24 +29,63 @@ def create(call: Call) -> Object:
     bank = _bank(call)
     if world.books.available(call.account, currency) < params["amount"]:
         raise short_of_funds("payout")
-    payout: Object = {
-        "id": new_id("po"), "object": "payout", "amount": params["amount"], "application_fee": None,
-        "application_fee_amount": None, "arrival_date": world.clock.now() + ARRIVES_AFTER_S, "automatic": False,
-        "balance_transaction": None, "created": world.clock.now(), "currency": currency,
-        "description": params.get("description"), "destination": bank, "failure_balance_transaction": None,
-        "failure_code": None, "failure_message": None, "livemode": False, "metadata": {}, "method": "standard",
-        "original_payout": None, "payout_method": None, "reconciliation_status": "not_applicable",
-        "reversed_by": None, "source_type": "card", "statement_descriptor": params.get("statement_descriptor"),
-        "status": "pending", "trace_id": {"status": "pending", "value": None}, "type": "bank_account",
+    payout = _new(world, params["amount"], currency, bank) | {
+        "description": params.get("description"), "statement_descriptor": params.get("statement_descriptor"),
     }  # fmt: skip
     merge_metadata(payout, params)
-    world.store.add(payout, account=call.account)
-    leaving = world.books.post("payout", -params["amount"], currency, payout["id"], account=call.account)
+    return _send(world, payout, call.account)
+
+
+def _new(world: World, amount: int, currency: str, bank: str) -> Object:
+    now = world.clock.now()
+    return {
+        "id": new_id("po"), "object": "payout", "amount": amount, "application_fee": None,
+        "application_fee_amount": None, "arrival_date": now + ARRIVES_AFTER_S, "automatic": False,
+        "balance_transaction": None, "created": now, "currency": currency, "description": None, "destination": bank,
+        "failure_balance_transaction": None, "failure_code": None, "failure_message": None, "livemode": False,
+        "metadata": {}, "method": "standard", "original_payout": None, "payout_method": None,
+        "reconciliation_status": "not_applicable", "reversed_by": None, "source_type": "card",
+        "statement_descriptor": None, "status": "pending", "trace_id": {"status": "pending", "value": None},
+        "type": "bank_account",
+    }  # fmt: skip
+
+
+def _send(world: World, payout: Object, account: str) -> Object:
+    world.store.add(payout, account=account)
+    leaving = world.books.post("payout", -payout["amount"], payout["currency"], payout["id"], account=account)
     payout["balance_transaction"] = leaving["id"]
     world.later(LEAVES_AFTER_S, "payout_leaves", payout=payout["id"])
     world.later(ARRIVES_AFTER_S, "payout_arrives", payout=payout["id"])
-    world.emit("payout.created", payout, account=call.account)
+    world.emit("payout.created", payout, account=account)
     return payout
+
+
+def pay_all(world: World, currency: str) -> Object:
+    """https://docs.stripe.com/payouts/reconciliation: an automatic payout of all that the platform has."""
+    amount = world.books.available(PLATFORM, currency)
+    if amount < 1:
+        raise short_of_funds("payout")
+    paid = {part for each in world.store.of_kind("payout") for part in each.get("_parts", ())}
+    parts = [
+        each["id"]
+        for each in world.store.of_kind("balance_transaction")
+        if (each["_account"], each["currency"]) == (PLATFORM, currency)
+        and each["id"] not in paid
+        and world.books.status(each) == "available"
+    ]
+    automatic = {"automatic": True, "reconciliation_status": "in_progress"}
+    payout = _send(world, _new(world, amount, currency, PLATFORM_BANK) | automatic, PLATFORM)
+    payout["_parts"] = [*parts, payout["balance_transaction"]]
+    world.later(LEAVES_AFTER_S, "payout_reconciled", payout=payout["id"])
+    return payout
+
+
+@job("payout_reconciled")
+def payout_reconciled(world: World, about: Object) -> None:
+    """From now on its parts can be listed."""
+    payout = world.store.edit(about["payout"])
+    payout["reconciliation_status"] = "completed"
+    world.emit("payout.reconciliation_completed", payout, account=payout["_account"])
 
 
 def _bank(call: Call) -> str:

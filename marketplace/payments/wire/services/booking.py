@@ -19,6 +19,8 @@ from marketplace.payments.models import Deposit
 from marketplace.payments.payouts.selectors import payout_for_update
 from marketplace.payments.payouts.services.outcome import close_failed
 from marketplace.payments.payouts.states import PayoutState
+from marketplace.payments.reconciliation.services.closing import close_with
+from marketplace.payments.reconciliation.services.transit import arrived
 from marketplace.payments.reference import new_reference
 from marketplace.payments.selectors import deposit_for_update
 from marketplace.payments.states import DepositState
@@ -40,7 +42,9 @@ from marketplace.payments.wire.services.confirming import confirm_by_hand
 from marketplace.payments.wire.services.settling import confirm_with, into_wallet, pay_with, payout_named_by
 from marketplace.payments.wire.states import Action, BookingState, LineState
 
-OF_A_LINE = frozenset({Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN, Action.PAYOUT_MADE})
+OF_A_LINE = frozenset(
+    {Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.COST, Action.OWN, Action.PAYOUT_MADE, Action.TRANSIT}
+)
 Carry = Callable[[ManualBooking, User, datetime], None]
 
 
@@ -270,6 +274,12 @@ def _book_payout(booking: ManualBooking, operator: User, now: datetime) -> None:
     _settled(line, booking, operator, now)
 
 
+def _book_transit(booking: ManualBooking, operator: User, now: datetime) -> None:
+    line = _locked_line(booking)
+    arrived(line, actor=operator.public_id, now=now)
+    _settled(line, booking, operator, now)
+
+
 def _book_difference(booking: ManualBooking, operator: User, now: datetime) -> None:
     """Only while it is still the difference: a file may have come, or another operator may have booked it."""
     lock_bank()
@@ -312,6 +322,10 @@ CARRY: dict[Action, Carry] = {
     Action.CONFIRM: _confirm,
     Action.PAYOUT_MADE: _book_payout,
     Action.PAYOUT_FAILED: _fail_payout,
+    Action.TRANSIT: _book_transit,
+    Action.OFF_FIRM: close_with,
+    Action.OFF_COST: close_with,
+    Action.OFF_OWN: close_with,
 }
 
 
@@ -347,7 +361,7 @@ def _check_line(line: StatementLine, action: str) -> None:
         raise Conflict("this line does not wait any more", code="wrong_state")
     if line.bookings.filter(state=BookingState.ASKED).exists():
         raise Conflict("another operator was asked about this line already", code="asked_already")
-    if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN}:
+    if line.amount_micros < 0 and action in {Action.DEPOSIT, Action.FIRM, Action.RETURN, Action.TRANSIT}:
         raise Invalid("this is only for money that came", code="wrong_direction")
     if action == Action.RETURN and line.amount_micros % tick_micros(line.currency):
         raise Invalid("a bank sends whole coins: this amount has a part of one", code="part_of_a_coin")

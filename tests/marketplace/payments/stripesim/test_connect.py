@@ -204,6 +204,28 @@ def test_a_firm_in_a_country_that_is_not_served(client):
     assert refused.value.code == "country_unsupported"
 
 
+def test_an_automatic_payout_is_the_sum_of_its_balance_transactions(stripesim, client, pay):
+    """https://docs.stripe.com/payouts/reconciliation"""
+    pay(5_000, "pm_card_bypassPending")
+    client.v1.payouts.create({"amount": 100, "currency": "usd"})
+    pay(7_000)
+    had = available(client)["usd"]
+    made = stripesim.sim("payout", {"currency": "usd"})
+    assert (made["automatic"], made["amount"], made["reconciliation_status"]) == (True, had, "in_progress")
+    assert list(client.v1.balance_transactions.list({"payout": made["id"]})) == []
+    stripesim.sim("clock", {"advance": 2 * 3600})
+    assert client.v1.payouts.retrieve(made["id"]).reconciliation_status == "completed"
+    parts = list(client.v1.balance_transactions.list({"payout": made["id"]}))
+    assert sorted(each.type for each in parts) == ["charge", "payout", "payout"]
+    assert sum(each.net for each in parts if each.id != made["balance_transaction"]) == had
+    assert [each.type for each in client.v1.events.list({"limit": 100})].count("payout.reconciliation_completed") == 1
+    stripesim.sim("clock", {"advance": 3 * 86400})
+    again = stripesim.sim("payout", {"currency": "usd"})
+    stripesim.sim("clock", {"advance": 2 * 3600})
+    assert [each.type for each in client.v1.balance_transactions.list({"payout": again["id"]})] == ["payout", "charge"]
+    assert stripesim.ask("POST", "/_sim/payout", '{"currency": "usd"}')[0] == 400
+
+
 def test_balance_transactions_of_a_manual_payout_cannot_be_listed(client, pay):
     """https://docs.stripe.com/api/balance_transactions/list#balance_transaction_list-payout"""
     pay(10_000, "pm_card_bypassPending")
