@@ -340,6 +340,9 @@ PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the firs
 PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
 PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)
 PAYOUT_WEEKDAY = env_int("PAYOUT_WEEKDAY", 0)  # Monday is 0; -1: no automatic payouts
+CARD_SEASON_DAYS = env_int(
+    "CARD_SEASON_DAYS", 30
+)  # what a younger card deposit paid for does not leave (docs/payments.md)
 BANK_DETAILS_HOLD_HOURS = env_int("BANK_DETAILS_HOLD_HOURS", 72)
 BANK_DETAILS_KEY = env_secret("BANK_DETAILS_KEY")  # seals the numbers of firms' accounts; in no table
 

@@ -103,6 +103,7 @@ def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
         confirmed_at=now,
         payment_id=fact["payment_id"],
         charge_id=charge["charge_id"],
+        card_fingerprint=charge["fingerprint"],
         pay_url="",
     )
     _book(deposit, charge["entry"], now)

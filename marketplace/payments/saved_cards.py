@@ -83,8 +83,8 @@ def card_saved(fact: Mapping[str, Any], now: datetime) -> None:
     if card is None or card.method_id == fact["card"]["method_id"]:
         return
     card.method_id, card.label = fact["card"]["method_id"], fact["card"]["label"][:40]
-    card.page_url, card.saved_at = "", now
-    card.save(update_fields=["method_id", "label", "page_url", "saved_at"])
+    card.fingerprint, card.page_url, card.saved_at = fact["card"]["fingerprint"], "", now
+    card.save(update_fields=["method_id", "label", "fingerprint", "page_url", "saved_at"])
     record_event(
         firm_id=card.firm_id, type="saved_card.saved", subject=card.public_id, data={"card": card.label}, now=now
     )

@@ -24,6 +24,11 @@ def gateways() -> dict[str, PaymentGateway]:
     return found | {STRIPE.name: STRIPE} if settings.STRIPE_SECRET_KEY else found
 
 
+def disputable_gateways() -> tuple[str, ...]:
+    """Gateways whose money can be taken back by the payer's bank, whether they have a key at the moment or not."""
+    return tuple(each.name for each in (WIRE, STRIPE) if each.capabilities().is_disputable)
+
+
 def gateway_named(name: str) -> PaymentGateway:
     """A gateway by its name; Invalid for an unknown one."""
     here = gateways()
@@ -100,10 +105,14 @@ def deposit_for_update(public_id: str) -> Deposit:
 def disputes_in_force() -> QuerySet[PaymentDispute]:
     """Disputes that are not settled: open ones, and lost ones of which the payer still owes a part."""
     open_ = Q(state__in=[PaymentDisputeState.OPEN, PaymentDisputeState.ANSWERED])
-    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros"))
+    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros") - F("sellers_micros"))
     return PaymentDispute.objects.filter(open_ | owed).select_related("deposit__firm").order_by("pk")
 
 
 def owes(firm: Firm) -> bool:
     """Whether the firm owes a part of a payment that it took back from us."""
-    return disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros")).exists()
+    return (
+        disputes_in_force()
+        .filter(deposit__firm=firm, held_micros__lt=F("amount_micros") - F("sellers_micros"))
+        .exists()
+    )

@@ -14,6 +14,7 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code, Entry
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.fraud.seasoning import unseasoned
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.models import GatewayCall, SellerAccount, SellerTransfer
 from marketplace.payments.outbox import enqueue
@@ -31,6 +32,15 @@ def cleared_micros(firm: Firm, currency: str, now: datetime) -> int:
     return max(0, account.balance_micros - (young.aggregate(sum=Sum("amount_micros"))["sum"] or 0))
 
 
+def sendable_micros(firm: Firm, currency: str, now: datetime) -> int:
+    """What of a firm's earnings has cleared and was not paid with money that can still be taken back."""
+    cleared = cleared_micros(firm, currency, now)
+    if cleared < settings.TRANSFER_MICROS_MIN:
+        return 0  # the rest need not be known
+    young = unseasoned(firm, currency, now).micros(until=now - timedelta(days=settings.EARNINGS_CLEAR_DAYS))
+    return max(0, cleared - young)
+
+
 def send_earnings(*, now: datetime) -> int:
     """Begin a transfer of what has cleared for every seller that is ready; returns how many were begun."""
     ready = SellerAccount.objects.filter(state=SellerAccountState.READY).select_related("firm").order_by("pk")
@@ -44,10 +54,11 @@ def send_earnings(*, now: datetime) -> int:
 @transaction.atomic
 def _send(account: SellerAccount, currency: str, tick: int, now: datetime) -> bool:
     lock_firm(account.firm)
-    cleared = cleared_micros(account.firm, currency, now)
-    amount = cleared - cleared % tick  # what is below a coin stays on the ledger
-    waiting = account.transfers.filter(currency=currency, state=TransferState.CREATED)
-    if amount < settings.TRANSFER_MICROS_MIN or waiting.exists() or owes(account.firm):
+    if account.transfers.filter(currency=currency, state=TransferState.CREATED).exists() or owes(account.firm):
+        return False
+    sendable = sendable_micros(account.firm, currency, now)
+    amount = sendable - sendable % tick  # what is below a coin stays on the ledger
+    if amount < settings.TRANSFER_MICROS_MIN:
         return False
     transfer = SellerTransfer.objects.create(account=account, currency=currency, amount_micros=amount, created_at=now)
     _move(transfer, Code.PAYOUT, "asked", AccountKind.EARNINGS, AccountKind.PAYOUT, now)

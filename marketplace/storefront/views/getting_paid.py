@@ -12,6 +12,7 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
+from marketplace.payments.payouts.selectors import all_terms
 from marketplace.payments.sellers import account_of, look_again, onboarding_url, open_account, way_of_paying
 from marketplace.storefront.http import firm_page, sentence
 
@@ -29,6 +30,7 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
         "account": account,
         "due": [each.replace(".", ": ") for each in account.due] if account else [],
         "by_wire": account is None and way_of_paying(caller.firm) == "wire",
+        "terms": [each for each in all_terms(caller.firm, clock.now()) if each.free.unseasoned_micros],
         "key": random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,
         "seen": _seen(caller),
