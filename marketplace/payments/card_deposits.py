@@ -12,6 +12,7 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.fraud.first_deposits import three_d_secure
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.models import Deposit, GatewayCall, SavedCard
 from marketplace.payments.outbox import enqueue
@@ -32,6 +33,7 @@ def open_page(deposit: Deposit, now: datetime) -> None:
         "title": f"{settings.PLATFORM_NAME}: deposit {deposit.reference}",
         "currency": deposit.currency,
         "amount_micros": deposit.amount_micros,
+        "three_d_secure": three_d_secure(deposit.firm, deposit.currency, deposit.amount_micros, now),
         "success_url": f"{here}?back=1",
         "cancel_url": here,
     }

@@ -1,7 +1,8 @@
 """A payer asks its bank for a deposit back: its money is frozen, evidence is sent, and either end is booked.
 
 The bank takes amount and fee from the platform at once, whoever is right. Until that is settled the payer's wallet and
-then its earnings stand in for it, as far as they go; what is missing is set off against what comes later.
+then its earnings stand in for it, and those of sellers who answer for it (`fraud/shares.py`). What is missing in the
+end the reserve bears (`fraud/reserve.py`); the payer owes it, and it is set off against what comes later.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from marketplace.ledger.models import Account, AccountKind, Code, Entry
 from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
 from marketplace.payments.evidence import evidence_of
+from marketplace.payments.fraud import reserve, shares
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
@@ -49,6 +51,7 @@ def dispute_seen(fact: Mapping[str, Any], now: datetime) -> None:
     dispute = dispute or _open(deposit, fact, now)
     for entry in fact["entries"]:
         _book(dispute, entry, now)
+    shares.find_linked(dispute, now)
     collect(dispute, now)
     to = STATES[fact["status"]]
     if to != dispute.state and to in dispute.STATES[dispute.state]:
@@ -97,10 +100,24 @@ def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> N
 
 
 def collect(dispute: PaymentDispute, now: datetime) -> None:
-    """Take what is missing from the payer's wallet and then its earnings; into the loss where that is settled."""
-    lost = dispute.state == PaymentDisputeState.LOST
+    """Take what is missing from the payer's wallet, then its earnings, then sellers who answer; lost: into the loss."""
     if dispute.state == PaymentDisputeState.WON or not dispute.missing_micros:
         return
+    _lock_all(dispute)
+    _collect_from_payer(dispute, now)
+    shares.hold(dispute, now)
+    reserve.refill(dispute, now)
+
+
+def _lock_all(dispute: PaymentDispute) -> None:
+    """Everything that the dispute can touch, in one order for everybody."""
+    own = [_own(dispute, kind) for kind in (AccountKind.WALLET, AccountKind.EARNINGS, AccountKind.FROZEN)]
+    accounts = [*own, *shares.accounts_of(dispute), reserve.reserve_of(dispute.deposit.currency)]
+    lock_accounts(account.pk for account in accounts)
+
+
+def _collect_from_payer(dispute: PaymentDispute, now: datetime) -> None:
+    lost = dispute.state == PaymentDisputeState.LOST
     accounts = [_own(dispute, AccountKind.WALLET), _own(dispute, AccountKind.EARNINGS)]
     lock_accounts(account.pk for account in accounts)
     left = dispute.missing_micros
@@ -123,10 +140,11 @@ def collect(dispute: PaymentDispute, now: datetime) -> None:
 
 
 def _settle(dispute: PaymentDispute, now: datetime) -> None:
-    """Won: what was frozen is free again. Lost: it makes good the platform's loss."""
+    """Won: what was frozen is free again. Lost: it makes good the platform's loss, and then the reserve does."""
+    _lock_all(dispute)
+    shares.settle(dispute, now)
+    reserve.settle(dispute, now)
     frozen = _own(dispute, AccountKind.FROZEN)
-    lock_accounts([frozen.pk])
-    frozen.refresh_from_db()
     micros = frozen.balance_micros
     if dispute.state == PaymentDisputeState.WON:
         back = micros or dispute.held_micros  # lost before: what made good the loss comes out of it again

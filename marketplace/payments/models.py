@@ -345,9 +345,7 @@ class PaymentDispute(models.Model):
                     held_micros__gte=0,
                     sellers_micros__gte=0,
                     reserve_micros__gte=0,
-                    held_micros__lte=models.F("amount_micros")
-                    - models.F("sellers_micros")
-                    - models.F("reserve_micros"),
+                    held_micros__lte=models.F("amount_micros") - models.F("sellers_micros"),
                 ),
             )
         ]

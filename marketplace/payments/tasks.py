@@ -4,6 +4,7 @@ from celery import shared_task
 
 from marketplace.common import clock
 from marketplace.payments import disputes, inbox, inbox_worker, outbox_worker, sellers, services, top_ups, transfers
+from marketplace.payments.fraud import alerts, reserve
 from marketplace.payments.payouts.services import asking
 
 
@@ -41,6 +42,16 @@ def send_earnings() -> int:
 @shared_task(name="payments.collect_debts")
 def collect_debts() -> int:
     return disputes.collect_debts(now=clock.now())
+
+
+@shared_task(name="payments.find_linked_trades")
+def find_linked_trades() -> int:
+    return alerts.find_linked_trades(now=clock.now())
+
+
+@shared_task(name="payments.put_aside")
+def put_aside() -> int:
+    return reserve.put_aside(now=clock.now())
 
 
 @shared_task(name="payments.pay_weekly")

@@ -34,7 +34,7 @@ class DisputeShare(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="one_share_per_seller_and_reason", fields=["dispute", "seller", "reason"]),
+            models.UniqueConstraint(name="one_share_per_dispute_and_seller", fields=["dispute", "seller"]),
             models.CheckConstraint(
                 name="share_holds_no_more_than_it_is",
                 condition=Q(amount_micros__gt=0, held_micros__gte=0, held_micros__lte=F("amount_micros")),

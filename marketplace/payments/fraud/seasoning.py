@@ -23,6 +23,7 @@ from marketplace.payments.fraud.origins import Move, Origin, Payment, Pockets
 from marketplace.payments.models import Deposit, PaymentDispute
 from marketplace.payments.selectors import disputable_gateways
 
+FROM_ANOTHER_FIRM = (Code.CANCELLATION_CREDIT, Code.CREDIT_NOTE)
 POCKETS = (AccountKind.WALLET, AccountKind.ESCROW, AccountKind.PAYOUT, AccountKind.FROZEN)
 # Entries behind the last snapshot from before `since`.
 NEWER = """coalesce((
@@ -49,7 +50,7 @@ SELECT a.firm_id, min(e.id) FROM ledger_account a
 JOIN ledger_entry e ON e.account_id = a.id AND e.id > %(newer)s AND e.amount_micros > 0
 JOIN ledger_journal j ON j.id = e.journal_id AND j.at > %(since)s
 WHERE a.firm_id = ANY(%(firms)s) AND a.currency = %(currency)s AND a.kind IN ('wallet', 'escrow') AND (
-    j.code = %(credit)s OR EXISTS (
+    j.code = ANY(%(credits)s) OR EXISTS (
         SELECT 1 FROM ledger_entry o JOIN ledger_account c ON c.id = o.account_id
         WHERE o.journal_id = j.id AND o.amount_micros < 0 AND c.kind = 'clearing' AND c.ref = ANY(%(cards)s)
     )
@@ -142,7 +143,7 @@ def unseasoned(firm: Firm, currency: str, now: datetime) -> Unseasoned:
     if not linked and not cards:
         return Unseasoned()
     given = _given(firm, currency, now) | {"account": account.pk, "linked": list(linked)}
-    payers = {payer for (payer,) in _rows(PAYERS, given)}
+    payers = _payers(given)
     found = _paid_by_linked(given) if payers & set(linked) else []
     if cards:
         young = _rows(FIRST_YOUNG, given | {"firms": sorted(payers - set(linked))})
@@ -150,6 +151,12 @@ def unseasoned(firm: Firm, currency: str, now: datetime) -> Unseasoned:
             payments = replay(payer, currency, first, now).payments
             found += [part for each in payments if each.payee == account.pk for part in _parts(each, now)]
     return Unseasoned(tuple(found))
+
+
+def payers_of(firm: Firm, currency: str, now: datetime) -> set[int]:
+    """Keys of the firms that paid this one within the season."""
+    account = Account.objects.filter(firm=firm, kind=AccountKind.EARNINGS, currency=currency, ref="").first()
+    return _payers(_given(firm, currency, now) | {"account": account.pk}) if account else set()
 
 
 def paid_from(deposit: Deposit, now: datetime) -> list[Payment]:
@@ -195,6 +202,10 @@ def replay(firm_id: int, currency: str, first_entry: int, now: datetime) -> Repl
     return Replayed(pockets, tuple(payments))
 
 
+def _payers(given: Mapping[str, Any]) -> set[int]:
+    return {payer for (payer,) in _rows(PAYERS, given)}
+
+
 def _replayed(deposit: Deposit, now: datetime) -> Replayed:
     given = {"deposit": deposit.public_id, "code": str(Code.DEPOSIT), "firm": deposit.firm_id}
     ((first,),) = _rows(FIRST_OF_DEPOSIT, given)
@@ -207,7 +218,7 @@ def _move(legs: list[Any], disputed: Mapping[str, str]) -> Move:
     place, at, code, subject = legs[0][:4]
     is_card = any(kind == AccountKind.CLEARING and ref in disputable_gateways() and micros < 0
                   for *_, kind, ref, _, micros in legs)  # fmt: skip
-    seasoned_at = at + _season() if is_card or code == Code.CANCELLATION_CREDIT else None
+    seasoned_at = at + _season() if is_card or code in FROM_ANOTHER_FIRM else None
     prefer = disputed.get(subject, "")
     if code == Code.DEPOSIT_REFUND:
         prefer = subject
@@ -241,7 +252,7 @@ def _given(firm: Firm, currency: str, now: datetime) -> dict[str, Any]:
         "since": now - _season(),
         "cleared": _cleared(now),
         "cards": list(disputable_gateways()),
-        "credit": str(Code.CANCELLATION_CREDIT),
+        "credits": [str(code) for code in FROM_ANOTHER_FIRM],
     }
 
 

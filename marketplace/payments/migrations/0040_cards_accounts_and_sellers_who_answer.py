@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='paymentdispute',
-            constraint=models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0), ('held_micros__gte', 0), ('held_micros__lte', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('amount_micros'), '-', models.F('sellers_micros')), '-', models.F('reserve_micros'))), ('reserve_micros__gte', 0), ('sellers_micros__gte', 0)), name='dispute_holds_no_more_than_it_is'),
+            constraint=models.CheckConstraint(condition=models.Q(('amount_micros__gt', 0), ('held_micros__gte', 0), ('held_micros__lte', django.db.models.expressions.CombinedExpression(models.F('amount_micros'), '-', models.F('sellers_micros'))), ('reserve_micros__gte', 0), ('sellers_micros__gte', 0)), name='dispute_holds_no_more_than_it_is'),
         ),
         migrations.AddField(
             model_name='disputeshare',
@@ -98,7 +98,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='disputeshare',
-            constraint=models.UniqueConstraint(fields=('dispute', 'seller', 'reason'), name='one_share_per_seller_and_reason'),
+            constraint=models.UniqueConstraint(fields=('dispute', 'seller'), name='one_share_per_dispute_and_seller'),
         ),
         migrations.AddConstraint(
             model_name='disputeshare',

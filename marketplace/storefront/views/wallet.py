@@ -18,7 +18,7 @@ from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
-from marketplace.payments.refunds import refund_deposit, refundable_micros
+from marketplace.payments.refunds import refund_deposit, returnable_micros
 from marketplace.payments.selectors import (
     STRIPE,
     deposit_of,
@@ -83,7 +83,7 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "seen": seen,
         "came_back": "back" in request.GET,
         "refunds": deposit.refunds.order_by("pk"),
-        "left_micros": refundable_micros(deposit) if deposit.payment_id else 0,
+        "left_micros": returnable_micros(deposit, clock.now()),
         "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
