@@ -45,7 +45,9 @@ def test_what_was_paid_for_a_card_that_nobody_received_is_frozen(sale):
     assert answer_for_undelivered(now=LATER) == 1
     share = DisputeShare.objects.get()
     assert (share.seller, share.reason, share.amount_micros) == (sale.seller, "not_delivered", earned)
-    assert share.evidence == [f"{sale.public_id} was released to the seller, and nobody said that the card was received"]
+    assert share.evidence == [
+        f"{sale.public_id} was released to the seller, and nobody said that the card was received"
+    ]
     collect_debts(now=LATER)
     dispute = PaymentDispute.objects.get()
     assert (earnings(sale.seller), dispute.sellers_micros) == (0, earned)
