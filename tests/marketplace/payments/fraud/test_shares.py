@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import ProgrammingError
+from django.db import ProgrammingError, transaction
+from django.test import override_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from marketplace.accounts.services import add_member
 from marketplace.events.models import Event
@@ -14,10 +18,11 @@ from marketplace.payments.fraud.alerts import find_linked_trades
 from marketplace.payments.fraud.links import linked_firms
 from marketplace.payments.fraud.models import DisputeShare, LinkedTrade
 from marketplace.payments.fraud.reserve import put_aside
+from marketplace.payments.fraud.seasoning import left_in_wallet_micros
 from marketplace.payments.models import PaymentDispute
 from marketplace.payments.payouts.selectors import terms
 from tests.factories import NOON, make_firm, make_person
-from tests.marketplace.payments.fraud.conftest import DAY, DOLLAR, HOUR
+from tests.marketplace.payments.fraud.conftest import DAY, DOLLAR, HOUR, Money
 from tests.marketplace.payments.payouts.conftest import name_account
 from tests.marketplace.payments.test_payment_pages import _plain_static_files, browser, url
 from tests.marketplace.payments.wire.statements import THEIRS
@@ -224,3 +229,44 @@ def test_a_linked_pair_that_trades_is_shown_to_operators_once_and_before_any_dis
     assert "Buyer paid Seller" in page
     with pytest.raises(ProgrammingError, match="permission denied"):
         LinkedTrade.objects.update(evidence=[])
+
+
+@given(
+    spending=st.integers(1, 100_000_007), fee=st.integers(0, 50), linked=st.booleans(), reserve=st.integers(0, 10_000),
+    paid_later=st.integers(1, 150_000_000), ends=st.sampled_from([["lost"], ["won"], ["lost", "won"]]),
+)  # fmt: skip
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_happens_every_micro_is_somebodys(spending, fee, linked, reserve, paid_later, ends):
+    money = Money()
+    with transaction.atomic(), override_settings(DISPUTE_RESERVE_BASIS_POINTS=reserve):
+        buyer, seller = make_firm(), make_firm()
+        deposit = money.card(buyer, 100_000_007, NOON)
+        money.hold(buyer, "ord_1", spending, NOON)
+        money.settle(buyer, "ord_1", seller, spending, NOON, fee=spending * fee // 100)
+        put_aside(now=NOON)
+        if linked:
+            link(buyer, seller)
+        before = [held(buyer, WALLET), held(seller, EARNINGS), held(None, RESERVE), 0]
+        seen(deposit, "needs_response", -1, now=NOON + DAY)
+        for end in ends:
+            entries = (-1, 1) if end == "won" else (-1,)
+            dispute = seen(deposit, end, *entries, now=NOON + DAY)
+            if end == "lost":
+                money.wire(buyer, paid_later, NOON + DAY)
+                collect_debts(now=NOON + DAY)
+                dispute.refresh_from_db()
+                borne = [dispute.held_micros, dispute.sellers_micros, dispute.reserve_micros, -held(None, LOSS)]
+                assert (sum(borne), min(borne) >= 0) == (deposit.amount_micros, True)
+                assert dispute.reserve_micros == before[2] - held(None, RESERVE)
+        after = [held(buyer, WALLET), held(seller, EARNINGS), held(None, RESERVE), held(None, LOSS)]
+        if ends[-1] == "won":
+            before[0] += paid_later if "lost" in ends else 0
+            assert after == before
+        transaction.set_rollback(True)
+
+
+def test_what_is_frozen_is_the_disputed_deposits_own_money(money, buyer):
+    money.wire(buyer, 50 * DOLLAR, NOON)
+    deposit = money.card(buyer, 100 * DOLLAR, NOON)
+    seen(deposit, "needs_response", -1, now=NOON, micros=60 * DOLLAR)
+    assert left_in_wallet_micros(deposit, NOON) == 40 * DOLLAR
