@@ -13,6 +13,7 @@ from marketplace.accounts.models import Firm, Membership
 from marketplace.payments.models import BankDetails, Deposit, SavedCard
 
 SHOWN_OF_A_FINGERPRINT = 6
+NO_NAME = frozenset({"", "n a", "na", "no", "none", "nil", "not applicable"})  # what people write who have no parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Trait:
 def linked_firms(firm: Firm) -> dict[int, list[str]]:
     """Key of each firm that is linked with this one → what both have, in sentences for operators.
 
-    Six queries, whatever the number of firms.
+    Ten queries at most, whatever the number of firms.
     """
     found: dict[int, list[str]] = defaultdict(list)
     for having in (_people, _cards, _accounts, _names):
@@ -92,7 +93,7 @@ def _names(firms: Collection[int] | None, values: Collection[str | int | bytes] 
     chosen = Q(pk__in=firms) if firms is not None else Q(own__in=values or ()) | Q(parent__in=values or ())
     pairs = []
     for firm, own, parent in rows.filter(chosen).values_list("pk", "own", "parent"):
-        names = {own, parent} - {""}
+        names = {own, parent} - NO_NAME
         pairs += [
             (firm, Trait("name", name, f"{name} is the name or the ultimate parent of both"))
             for name in sorted(names if values is None else names & {str(value) for value in values})

@@ -196,6 +196,14 @@ def test_what_links_two_firms(money, buyer, seller, settings, by, said):
     assert said in linked_firms(seller)[buyer.pk][0]
 
 
+@pytest.mark.parametrize("parent", ["", "N/A", "None", "-"])
+def test_firms_without_a_parent_are_not_linked_by_that(buyer, seller, parent):
+    for firm in (buyer, seller):
+        firm.ultimate_parent = parent
+        firm.save()
+    assert linked_firms(buyer) == {}
+
+
 def test_what_a_linked_buyer_paid_waits_the_whole_season_wherever_it_had_it_from(money, buyer, seller, season):
     money.wire(buyer, 50 * DOLLAR, NOON - 100 * DAY)
     money.hold(buyer, "ord_1", 50 * DOLLAR, NOON)

@@ -73,7 +73,7 @@ def test_neither_a_payout_nor_the_refund_of_a_wire_takes_money_out_of_a_wallet(h
         back(here, wire, DOLLAR)
     assert refused.value.code == "not_refundable"
     with pytest.raises(Conflict, match=r"0\.00 USD are free"):
-        request_payout(firm=firm, currency="USD", amount_micros=100 * DOLLAR, idempotency_key="k", now=here.now)
+        request_payout(firm=firm, currency="USD", amount_micros=100 * DOLLAR, idempotency_key="pay", now=here.now)
     assert in_wallet(firm) == 200 * DOLLAR
 
 
