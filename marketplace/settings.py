@@ -345,6 +345,27 @@ PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the firs
 PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
 PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)
 PAYOUT_WEEKDAY = env_int("PAYOUT_WEEKDAY", 0)  # Monday is 0; -1: no automatic payouts
+# Deposits by card of a firm none of whose card deposits is CARD_SEASON_DAYS old; whole coins, without a line: none.
+CARD_FIRST_LIMITS, CARD_DAY_LIMITS, CARD_WEEK_LIMITS = (
+    {code: int(coins) * 1_000_000 for code, coins in env_per_currency(name, default).items()}
+    for name, default in (
+        ("CARD_FIRST_LIMITS", "USD=500,EUR=500"),
+        ("CARD_DAY_LIMITS", "USD=1000,EUR=1000"),
+        ("CARD_WEEK_LIMITS", "USD=2500,EUR=2500"),
+    )
+)
+CARD_DEPOSITS_PER_DAY_MAX = env_int("CARD_DEPOSITS_PER_DAY_MAX", 5)
+CARDS_PER_WEEK_MAX = env_int("CARDS_PER_WEEK_MAX", 3)  # different ones of one firm, new or not
+THREE_D_SECURE = env("THREE_D_SECURE", "any")  # what is asked for of new firms, and from THREE_D_SECURE_FROM on
+if THREE_D_SECURE not in {"automatic", "any", "challenge"}:
+    raise ImproperlyConfigured(f"THREE_D_SECURE must be automatic, any or challenge, not {THREE_D_SECURE!r}")
+THREE_D_SECURE_FROM = {  # whole coins; without a line: always
+    code: int(coins) * 1_000_000 for code, coins in env_per_currency("THREE_D_SECURE_FROM", "USD=1000,EUR=1000").items()
+}
+DISPUTE_RESERVE_BASIS_POINTS = env_int("DISPUTE_RESERVE_BASIS_POINTS", 1000)  # of the platform's fees
+CARD_SEASON_DAYS = env_int(
+    "CARD_SEASON_DAYS", 30
+)  # what a younger card deposit paid for does not leave (docs/payments.md)
 BANK_DETAILS_HOLD_HOURS = env_int("BANK_DETAILS_HOLD_HOURS", 72)
 BANK_DETAILS_KEY = env_secret("BANK_DETAILS_KEY")  # seals the numbers of firms' accounts; in no table
 

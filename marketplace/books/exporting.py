@@ -57,6 +57,7 @@ PLATFORM = {
     AccountKind.PLATFORM_FEE: "Income:Fees",
     AccountKind.SUSPENSE: "Liabilities:Suspense",
     AccountKind.DISPUTE_LOSS: "Expenses:Disputes",
+    AccountKind.RESERVE: "Equity:Reserve",
     AccountKind.OWN: "Equity:Own",
 }
 OF_A_GATEWAY = {AccountKind.CLEARING: "Assets:Clearing", AccountKind.GATEWAY_FEE: "Expenses:Gateways"}

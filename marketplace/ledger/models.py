@@ -27,6 +27,7 @@ class AccountKind(models.TextChoices):
     GATEWAY_FEE = "gateway_fee", "Gateway fee"  # what a gateway, named by `ref`, takes from the platform: below zero
     CLEARING = "clearing", "Clearing"  # the outside world of one gateway, named by `ref`
     DISPUTE_LOSS = "dispute_loss", "Lost disputes"  # what the platform bears of them: below zero
+    RESERVE = "reserve", "Reserve for disputes"  # out of its fees: what lost disputes are paid from first
     SUSPENSE = "suspense", "Suspense"  # money that nobody could be named for yet
     OWN = "own", "The platform's own money"
 
@@ -78,6 +79,7 @@ class Code(models.TextChoices):
     PAYOUT_RETURN = "payout_return", "Payout that did not arrive"
     DEPOSIT_REFUND = "deposit_refund", "Deposit returned"
     DISPUTE = "dispute", "Payment disputed"
+    RESERVE = "reserve", "Put aside for disputes"
     SET_OFF = "set_off", "Debt set off"
     TRANSIT = "transit", "On its way from a gateway to the bank"
     RECONCILIATION = "reconciliation", "Difference with a gateway's books"

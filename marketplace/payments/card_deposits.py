@@ -13,6 +13,7 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.payments.entries import book_entry
+from marketplace.payments.fraud.first_deposits import three_d_secure
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRule
 from marketplace.payments.outbox import enqueue
@@ -33,6 +34,7 @@ def open_page(deposit: Deposit, now: datetime) -> None:
         "title": f"{settings.PLATFORM_NAME}: deposit {deposit.reference}",
         "currency": deposit.currency,
         "amount_micros": deposit.amount_micros,
+        "three_d_secure": three_d_secure(deposit.firm, deposit.currency, deposit.amount_micros, now),
         "success_url": f"{here}?back=1",
         "cancel_url": here,
     }
@@ -112,6 +114,7 @@ def payment_seen(fact: Mapping[str, Any], now: datetime) -> None:
         confirmed_at=now,
         payment_id=fact["payment_id"],
         charge_id=charge["charge_id"],
+        card_fingerprint=charge["fingerprint"],
         pay_url="",
     )
     _book(deposit, charge["entry"], now)

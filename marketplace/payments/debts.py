@@ -17,7 +17,7 @@ from marketplace.ledger.services import Leg, post
 
 def take_owed(firm: Firm, owed_micros: int, *, into: Account, ref: str, code: Code, subject: str, now: datetime) -> int:
     """Move what there is of it; returns how much that was."""
-    accounts = _own(firm, into.currency)
+    accounts = own_accounts(firm, into.currency)
     lock_accounts(account.pk for account in accounts)
     left = owed_micros
     legs: list[Leg] = []
@@ -32,13 +32,13 @@ def take_owed(firm: Firm, owed_micros: int, *, into: Account, ref: str, code: Co
 
 def give_back(firm: Firm, micros: int, *, out_of: Account, ref: str, code: Code, subject: str, now: datetime) -> None:
     """Move back what was taken: into the earnings what came out of them, and the rest into the wallet."""
-    wallet, earnings = _own(firm, out_of.currency)
+    wallet, earnings = own_accounts(firm, out_of.currency)
     taken = Entry.objects.filter(account=earnings, journal__subject=subject)
     earned = -int(taken.aggregate(sum=Sum("amount_micros", default=0))["sum"])
     legs = [Leg(out_of, -micros), Leg(wallet, micros - earned), Leg(earnings, earned)]
     post(ref=ref, code=code, legs=legs, subject=subject, now=now)
 
 
-def _own(firm: Firm, currency: str) -> list[Account]:
+def own_accounts(firm: Firm, currency: str) -> list[Account]:
     """Its wallet and its earnings."""
     return [account_for(firm=firm, kind=kind, currency=currency) for kind in (AccountKind.WALLET, AccountKind.EARNINGS)]

@@ -1,7 +1,8 @@
 """A payer asks its bank for a deposit back: its money is frozen, evidence is sent, and either end is booked.
 
 The bank takes amount and fee from the platform at once, whoever is right. Until that is settled the payer's wallet and
-then its earnings stand in for it, as far as they go; what is missing is set off against what comes later.
+then its earnings stand in for it, and those of sellers who answer for it (`fraud/shares.py`). What is missing in the
+end the reserve bears (`fraud/reserve.py`); the payer owes it, and it is set off against what comes later.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, lock_accounts
 from marketplace.ledger.services import Leg, post
-from marketplace.payments.debts import give_back, take_owed
+from marketplace.payments.debts import give_back, own_accounts, take_owed
 from marketplace.payments.entries import book_entry
 from marketplace.payments.evidence import evidence_of
+from marketplace.payments.fraud import reserve, shares
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, GatewayCall, PaymentDispute
@@ -55,6 +57,7 @@ def dispute_seen(fact: Mapping[str, Any], now: datetime) -> None:
     dispute = dispute or _open(deposit, fact, now)
     for entry in fact["entries"]:
         _book(dispute, entry, now)
+    shares.find_linked(dispute, now)
     collect(dispute, now)
     to = STATES[fact["status"]]
     if to != dispute.state and to in dispute.STATES[dispute.state]:
@@ -80,10 +83,6 @@ def _open(deposit: Deposit, fact: Mapping[str, Any], now: datetime) -> PaymentDi
     return dispute
 
 
-def _loss(dispute: PaymentDispute) -> Account:
-    return account_for(firm=None, kind=AccountKind.DISPUTE_LOSS, currency=dispute.deposit.currency)
-
-
 def _frozen(dispute: PaymentDispute) -> Account:
     deposit = dispute.deposit
     return account_for(firm=deposit.firm, kind=AccountKind.FROZEN, currency=deposit.currency, ref=dispute.public_id)
@@ -94,7 +93,7 @@ def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> N
     book_entry(
         gateway=dispute.deposit.gateway,
         entry=entry,
-        account=_loss(dispute),
+        account=shares.loss_of(dispute),
         code=Code.DISPUTE,
         subject=dispute.public_id,
         now=now,
@@ -102,15 +101,29 @@ def _book(dispute: PaymentDispute, entry: Mapping[str, Any], now: datetime) -> N
 
 
 def collect(dispute: PaymentDispute, now: datetime) -> None:
-    """Take what is missing from the payer's wallet and then its earnings; into the loss where that is settled."""
-    lost = dispute.state == PaymentDisputeState.LOST
+    """Take what is missing from the payer's wallet, then its earnings, then sellers who answer; lost: into the loss."""
     if dispute.state == PaymentDisputeState.WON or not dispute.missing_micros:
         return
+    _lock_all(dispute)
+    _collect_from_payer(dispute, now)
+    shares.hold(dispute, now)
+    reserve.refill(dispute, now)
+
+
+def _lock_all(dispute: PaymentDispute) -> None:
+    """Everything that the dispute can touch, in one order for everybody."""
     deposit = dispute.deposit
+    own = [*own_accounts(deposit.firm, deposit.currency), _frozen(dispute)]
+    accounts = [*own, *shares.accounts_of(dispute), reserve.reserve_of(deposit.currency)]
+    lock_accounts(account.pk for account in accounts)
+
+
+def _collect_from_payer(dispute: PaymentDispute, now: datetime) -> None:
+    lost = dispute.state == PaymentDisputeState.LOST
     taken = take_owed(
-        deposit.firm,
+        dispute.deposit.firm,
         dispute.missing_micros,
-        into=_loss(dispute) if lost else _frozen(dispute),
+        into=shares.loss_of(dispute) if lost else _frozen(dispute),
         ref=f"dispute:{dispute.public_id}:held:{dispute.held_micros}",
         code=Code.SET_OFF if lost else Code.DISPUTE,
         subject=dispute.public_id,
@@ -121,18 +134,19 @@ def collect(dispute: PaymentDispute, now: datetime) -> None:
 
 
 def _settle(dispute: PaymentDispute, now: datetime) -> None:
-    """Won: what was frozen is free again. Lost: it makes good the platform's loss."""
-    frozen, firm = _frozen(dispute), dispute.deposit.firm
-    lock_accounts([frozen.pk])
-    frozen.refresh_from_db()
+    """Won: what was frozen is free again. Lost: it makes good the platform's loss, and then the reserve does."""
+    _lock_all(dispute)
+    shares.settle(dispute, now)
+    reserve.settle(dispute, now)
+    frozen, loss = _frozen(dispute), shares.loss_of(dispute)
     micros = frozen.balance_micros
     ref = f"dispute:{dispute.public_id}:{dispute.state}"
     if dispute.state == PaymentDisputeState.WON:
         back = micros or dispute.held_micros  # lost before: what made good the loss comes out of it again
-        source = frozen if micros else _loss(dispute)
+        source, firm = (frozen if micros else loss), dispute.deposit.firm
         give_back(firm, back, out_of=source, ref=ref, code=Code.DISPUTE, subject=dispute.public_id, now=now)
     elif dispute.state == PaymentDisputeState.LOST:
-        legs = [Leg(frozen, -micros), Leg(_loss(dispute), micros)]
+        legs = [Leg(frozen, -micros), Leg(loss, micros)]
         post(ref=ref, code=Code.DISPUTE, legs=legs, subject=dispute.public_id, now=now)
 
 

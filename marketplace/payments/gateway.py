@@ -75,6 +75,11 @@ class Capabilities:
     operations: frozenset[Operation] = frozenset()
 
     @property
+    def is_disputable(self) -> bool:
+        """Whether a payer can ask its bank for a payment back."""
+        return Operation.SUBMIT_EVIDENCE in self.operations
+
+    @property
     def currencies(self) -> frozenset[str]:
         """What money it takes."""
         return frozenset(self.ticks_micros)

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.ids import PublicIdField
+from marketplace.payments.fraud.models import DisputeShare, LinkedTrade
 from marketplace.payments.gateway import Operation
 from marketplace.payments.payouts.models import BankDetails, Payout, PayoutApproval, PayoutFile
 from marketplace.payments.reconciliation.models import (
@@ -44,9 +45,11 @@ __all__ = [
     "Deposit",
     "DepositRefund",
     "Difference",
+    "DisputeShare",
     "GatewayCall",
     "GatewayNotice",
     "GatewayTransaction",
+    "LinkedTrade",
     "ManualBooking",
     "NoticeCursor",
     "NoticeSource",
@@ -75,6 +78,7 @@ class SavedCard(models.Model):
     customer_id = models.CharField(max_length=255, blank=True)
     method_id = models.CharField(max_length=255, blank=True)
     label = models.CharField(max_length=40, blank=True)  # such as visa 4242
+    fingerprint = models.CharField(max_length=64, blank=True)  # the gateway's: the same for the same card
     saved_at = models.DateTimeField(null=True)
 
 
@@ -120,6 +124,7 @@ class Deposit(models.Model):
     pay_url = models.TextField(blank=True)  # its address, while it is open
     payment_id = models.CharField(max_length=255, blank=True)  # the gateway's payment, once there is one
     charge_id = models.CharField(max_length=255, blank=True)
+    card_fingerprint = models.CharField(max_length=64, blank=True)  # the gateway's: the same for the same card
     rule = models.ForeignKey(TopUpRule, null=True, on_delete=models.PROTECT, related_name="deposits")
     state = models.CharField(max_length=10, choices=DepositState, default=DepositState.CREATED)
     created_at = models.DateTimeField()
@@ -134,6 +139,7 @@ class Deposit(models.Model):
             models.Index(name="deposit_waiting", fields=["expires_at"], condition=Q(state=DepositState.CREATED)),
             models.Index(name="deposit_page", fields=["page_id"], condition=~Q(page_id="")),
             models.Index(name="deposit_payment", fields=["payment_id"], condition=~Q(payment_id="")),
+            models.Index(name="deposit_card", fields=["card_fingerprint"], condition=~Q(card_fingerprint="")),
         ]
 
     @property
@@ -329,7 +335,11 @@ class DepositRefund(models.Model):
 
 
 class PaymentDispute(models.Model):
-    """A payer asked its bank for a deposit back. `held_micros` of it were taken from the payer; the rest it owes."""
+    """A payer asked its bank for a deposit back. What was not taken from anybody the payer owes.
+
+    `held_micros` were taken from the payer, `sellers_micros` from sellers who answer for it (DisputeShare). Of the rest
+    the reserve bears `reserve_micros` once it is lost.
+    """
 
     STATES: ClassVar[Mapping[str, frozenset[str]]] = PAYMENT_DISPUTE_TRANSITIONS
     EVENT: ClassVar[str] = "payment_dispute"
@@ -339,6 +349,8 @@ class PaymentDispute(models.Model):
     object_id = models.CharField(max_length=255, unique=True)
     amount_micros = models.BigIntegerField()
     held_micros = models.BigIntegerField(default=0)
+    sellers_micros = models.BigIntegerField(default=0)
+    reserve_micros = models.BigIntegerField(default=0)
     reason = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=PaymentDisputeState, default=PaymentDisputeState.OPEN)
     answer_by = models.DateTimeField(null=True)
@@ -348,14 +360,20 @@ class PaymentDispute(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="dispute_holds_no_more_than_it_is",
-                condition=Q(amount_micros__gt=0, held_micros__gte=0, held_micros__lte=models.F("amount_micros")),
+                condition=Q(
+                    amount_micros__gt=0,
+                    held_micros__gte=0,
+                    sellers_micros__gte=0,
+                    reserve_micros__gte=0,
+                    held_micros__lte=models.F("amount_micros") - models.F("sellers_micros"),
+                ),
             )
         ]
 
     @property
     def missing_micros(self) -> int:
         """What the payer still owes of it."""
-        return self.amount_micros - self.held_micros
+        return self.amount_micros - self.held_micros - self.sellers_micros
 
     @property
     def event_firm_ids(self) -> list[int]:

@@ -11,12 +11,14 @@ from django.db.models import Sum
 
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
+from marketplace.common.money import format_micros
 from marketplace.events.services import keys_of_operator, once
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros, lock_accounts
-from marketplace.ledger.services import Leg, post
+from marketplace.ledger.services import InsufficientFunds, Leg, post
 from marketplace.payments.entries import book_entry
+from marketplace.payments.fraud.seasoning import left_in_wallet_micros
 from marketplace.payments.gateway import GatewayError, Operation, Receipt, Trouble
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, DepositRefund, GatewayCall
@@ -34,13 +36,23 @@ def refundable_micros(deposit: Deposit) -> int:
     return max(0, deposit.amount_micros - back)
 
 
+def returnable_micros(deposit: Deposit, now: datetime) -> int:
+    """What the firm can send back to its card: what is left of that deposit in its wallet.
+
+    Other money goes back only to where it came from, so it can't make up for what was spent.
+    """
+    if not deposit.payment_id or deposit.state != DepositState.CONFIRMED:
+        return 0
+    return min(refundable_micros(deposit), left_in_wallet_micros(deposit, now))
+
+
 def refund_deposit(
     *, firm: Firm, deposit_id: str, amount_micros: int, key: str | None, now: datetime, actor: str
 ) -> tuple[DepositRefund, bool]:
     """Send a part of a deposit back out of the firm's wallet; returns the refund and whether it is new.
 
     Raises NotFound, Conflict for a deposit that can't be refunded or not by so much and for a firm that owes, Invalid
-    for an amount between two coins, and InsufficientFunds when the wallet has less.
+    for an amount between two coins, and InsufficientFunds when the wallet has less of that deposit's money.
     """
     deposit = deposit_of(firm, deposit_id)
 
@@ -114,6 +126,7 @@ def _reserve(refund: DepositRefund, now: datetime) -> GatewayCall | None:
     """Put the money aside; returns the call that has to come before the refund, when a seller's account has it."""
     deposit, seller = refund.deposit, refund.seller
     if seller is None:
+        _check_not_spent(refund, now)
         _put_aside(refund, AccountKind.WALLET, deposit.firm, refund.amount_micros, now)
         return None
     earned = account_for(firm=seller, kind=AccountKind.EARNINGS, currency=deposit.currency)
@@ -128,6 +141,14 @@ def _reserve(refund: DepositRefund, now: datetime) -> GatewayCall | None:
     if left:
         raise Conflict("the seller has not got so much, nor was it sent so much", code="more_than_left")
     return last
+
+
+def _check_not_spent(refund: DepositRefund, now: datetime) -> None:
+    lock_accounts([_owner(refund).pk])
+    left = left_in_wallet_micros(refund.deposit, now)
+    if left < refund.amount_micros:
+        said = f"{format_micros(left, places=2)} {refund.deposit.currency}"
+        raise InsufficientFunds(f"{said} of this deposit is left in the wallet: the rest was spent")
 
 
 def _aside(refund: DepositRefund) -> Account:

@@ -101,8 +101,9 @@ def card_saved(fact: Mapping[str, Any], now: datetime) -> None:
     if card is None or card.method_id == fact["card"]["method_id"]:
         return
     card.customer_id, card.method_id = fact["card"]["customer_id"], fact["card"]["method_id"]
-    card.label, card.page_url, card.saved_at = fact["card"]["label"][:40], "", now
-    card.save(update_fields=["customer_id", "method_id", "label", "page_url", "saved_at"])
+    card.label, card.fingerprint = fact["card"]["label"][:40], fact["card"]["fingerprint"]
+    card.page_url, card.saved_at = "", now
+    card.save(update_fields=["customer_id", "method_id", "label", "fingerprint", "page_url", "saved_at"])
     record_event(
         firm_id=card.firm_id, type="saved_card.saved", subject=card.public_id, data={"card": card.label}, now=now
     )

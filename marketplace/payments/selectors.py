@@ -24,6 +24,11 @@ def gateways() -> dict[str, PaymentGateway]:
     return found | {STRIPE.name: STRIPE} if settings.STRIPE_SECRET_KEY else found
 
 
+def disputable_gateways() -> tuple[str, ...]:
+    """Gateways whose money can be taken back by the payer's bank, whether they have a key at the moment or not."""
+    return tuple(each.name for each in (WIRE, STRIPE) if each.capabilities().is_disputable)
+
+
 def gateway_named(name: str) -> PaymentGateway:
     """A gateway by its name; Invalid for an unknown one."""
     here = gateways()
@@ -137,7 +142,7 @@ def dispute_of(firm: Firm, public_id: str) -> PaymentDispute:
 def disputes_in_force() -> QuerySet[PaymentDispute]:
     """Disputes that are not settled: open ones, and lost ones of which the payer still owes a part."""
     open_ = Q(state__in=[PaymentDisputeState.OPEN, PaymentDisputeState.ANSWERED])
-    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros"))
+    owed = Q(state=PaymentDisputeState.LOST, held_micros__lt=F("amount_micros") - F("sellers_micros"))
     return PaymentDispute.objects.filter(open_ | owed).select_related("deposit__firm").order_by("pk")
 
 
@@ -158,7 +163,7 @@ def refuse_debtors(firm: Firm) -> None:
 
 def owes(firm: Firm) -> bool:
     """Whether the firm owes a part of a payment that went back to it."""
-    disputed = disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros"))
+    disputed = disputes_in_force().filter(deposit__firm=firm, held_micros__lt=F("amount_micros") - F("sellers_micros"))
     return disputed.exists() or refunds_owed().filter(deposit__firm=firm).exists()
 
 

@@ -15,6 +15,7 @@ from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import WrongState, transition
 from marketplace.payments.card_deposits import PAGE_LIVES, close_page, open_page
+from marketplace.payments.fraud.first_deposits import check_card_deposit
 from marketplace.payments.gateway import Operation
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, TopUpRule
@@ -46,7 +47,8 @@ def start_deposit(
 ) -> tuple[Deposit, bool]:
     """Announce money; returns the deposit and whether it is new. No money moves yet.
 
-    Raises Invalid for what the gateway does not take and Conflict when too many wait already.
+    Raises Invalid for what the gateway does not take and Conflict when too many wait already, or when it is too much by
+    card of a new firm (`fraud/first_deposits.py`).
     """
     check_taken(gateway, currency, amount_micros)
     body: dict[str, Any] = {"deposit": {"gateway": gateway, "currency": currency, "amount_micros": amount_micros}}
@@ -148,6 +150,7 @@ def begin_deposit(firm: Firm, gateway: str, currency: str, amount_micros: int, a
     lock_firm(firm)
     if Deposit.objects.filter(firm=firm, state=DepositState.CREATED).count() >= OPEN_DEPOSITS_MAX:
         raise Conflict(f"at most {OPEN_DEPOSITS_MAX} deposits wait at a time: cancel one", code="too_many_deposits")
+    check_card_deposit(firm, gateway, currency, amount_micros, now)
     deposit = new_deposit(firm, gateway, currency, amount_micros, actor, now)
     if _has_page(gateway):
         open_page(deposit, now)

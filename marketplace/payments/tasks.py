@@ -14,6 +14,7 @@ from marketplace.payments import (
     top_ups,
     transfers,
 )
+from marketplace.payments.fraud import alerts, reserve
 from marketplace.payments.payouts.services import asking
 from marketplace.payments.reconciliation.services import running
 
@@ -52,6 +53,16 @@ def send_earnings() -> int:
 @shared_task(name="payments.collect_debts")
 def collect_debts() -> int:
     return disputes.collect_debts(now=clock.now()) + outside_refunds.collect_debts(now=clock.now())
+
+
+@shared_task(name="payments.find_linked_trades")
+def find_linked_trades() -> int:
+    return alerts.find_linked_trades(now=clock.now())
+
+
+@shared_task(name="payments.put_aside")
+def put_aside() -> int:
+    return reserve.put_aside(now=clock.now())
 
 
 @shared_task(name="payments.pay_weekly")

@@ -15,6 +15,7 @@ from marketplace.events.transitions import transition
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
 from marketplace.payments.card_deposits import open_page, page_refused
+from marketplace.payments.fraud.first_deposits import check_card_deposit, three_d_secure
 from marketplace.payments.gateway import GatewayError, Operation, Receipt
 from marketplace.payments.inbox import look_at
 from marketplace.payments.models import Deposit, GatewayCall, SavedCard, TopUpRule
@@ -72,6 +73,9 @@ def top_up(*, now: datetime) -> int:
 
 @transaction.atomic
 def _top_up(pk: int, now: datetime) -> bool:
+    if not _is_low(TopUpRule.objects.get(pk=pk)):
+        return False
+    lock_firm(TopUpRule.objects.select_related("firm").get(pk=pk).firm)
     rule = (
         TopUpRule.objects.select_for_update(skip_locked=True, of=("self",)).filter(pk=pk, state=TopUpState.ON).first()
     )
@@ -84,6 +88,18 @@ def _top_up(pk: int, now: datetime) -> bool:
         _ask(rule, "payment_disputed", now)
         return False
     card = SavedCard.objects.get(firm=rule.firm)
+    try:
+        check_card_deposit(
+            rule.firm, card.gateway, rule.currency, rule.amount_micros, now, fingerprint=card.fingerprint
+        )
+    except Conflict as refused:
+        _ask(rule, refused.code, now, said=refused.detail)
+        return False
+    _charge(rule, card, now)
+    return True
+
+
+def _charge(rule: TopUpRule, card: SavedCard, now: datetime) -> None:
     deposit = new_deposit(rule.firm, card.gateway, rule.currency, rule.amount_micros, "system", now, rule=rule)
     params = {
         "deposit_id": deposit.public_id,
@@ -91,6 +107,7 @@ def _top_up(pk: int, now: datetime) -> bool:
         "method_id": card.method_id,
         "currency": deposit.currency,
         "amount_micros": deposit.amount_micros,
+        "three_d_secure": three_d_secure(rule.firm, deposit.currency, deposit.amount_micros, now),
     }
     enqueue(
         gateway=card.gateway,
@@ -100,7 +117,6 @@ def _top_up(pk: int, now: datetime) -> bool:
         firm=rule.firm,
         now=now,
     )
-    return True
 
 
 def _is_low(rule: TopUpRule) -> bool:
@@ -126,6 +142,6 @@ def charge_refused(call: GatewayCall, refusal: GatewayError, now: datetime) -> N
         page_refused(call, refusal, now)
 
 
-def _ask(rule: TopUpRule, reason: str, now: datetime) -> None:
-    transition(rule, TopUpState.NEEDS_YOU, now=now, reason=reason[:64])
+def _ask(rule: TopUpRule, reason: str, now: datetime, *, said: str = "") -> None:
+    transition(rule, TopUpState.NEEDS_YOU, now=now, reason=reason[:64], data={"said": said} if said else None)
     TopUpRule.objects.filter(pk=rule.pk).update(reason=reason[:64])

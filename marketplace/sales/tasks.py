@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from marketplace.common import clock
+from marketplace.sales.services.answering import answer_for_undelivered
 from marketplace.sales.services.arrivals import notice_arrivals
 from marketplace.sales.services.bidding import cancel_disputed_bids, expire_bids
 from marketplace.sales.services.matching import match_cards
@@ -35,6 +36,11 @@ def advance_sales_task() -> None:
     ask_about_ruled_sales(now=clock.now())
     advance_sales(now=clock.now())
     offer_again(now=clock.now())
+
+
+@shared_task(name="sales.answer_for_undelivered")
+def answer_for_undelivered_task() -> None:
+    answer_for_undelivered(now=clock.now())
 
 
 @shared_task(name="sales.ask_rules_again")

@@ -23,6 +23,7 @@ class BankDetails(models.Model):
     firm = models.ForeignKey(Firm, on_delete=models.PROTECT, related_name="bank_details")
     holder = models.CharField(max_length=70)
     sealed_account = models.BinaryField()
+    account_digest = models.BinaryField(null=True, db_index=True)  # the same for the same number (`sealing.digest`)
     hint = models.CharField(max_length=12)
     bic = models.CharField(max_length=11, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

@@ -14,6 +14,7 @@ from django.db.models import Count, QuerySet
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import NotFound
 from marketplace.ledger.models import Account, AccountKind, Code
+from marketplace.payments.fraud.seasoning import unseasoned
 from marketplace.payments.models import BankDetails, Payout, PayoutFile, StatementLine
 from marketplace.payments.payouts.free import Free, free_of
 from marketplace.payments.payouts.states import PayoutState
@@ -39,11 +40,12 @@ ORDER BY e.id LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a firm can ask for in one currency, and why not more."""
+    """What a firm can ask for in one currency, and why not more: the last time at which some of it is unseasoned."""
 
     currency: str
     free: Free
     minimum_micros: int
+    unseasoned_until: datetime | None = None
 
     @property
     def may_ask(self) -> bool:
@@ -68,10 +70,15 @@ def terms(firm: Firm, currency: str, now: datetime) -> Terms:
     with connection.cursor() as cursor:
         cursor.execute(EARNED, given)
         uncleared, before = cursor.fetchone()
+    young = unseasoned(firm, currency, now)
     free = free_of(
-        earnings=account.balance_micros, uncleared=uncleared, reserved_from=before, reserve_basis_points=share
+        earnings=account.balance_micros,
+        uncleared=uncleared,
+        reserved_from=max(0, before - young.micros(since=since, until=cleared)),  # what waits already is held once
+        reserve_basis_points=share,
+        unseasoned=young.micros(until=cleared),
     )
-    return Terms(currency, free, minimum)
+    return Terms(currency, free, minimum, young.free_at(until=cleared))
 
 
 def all_terms(firm: Firm, now: datetime) -> list[Terms]:

@@ -43,12 +43,14 @@ class PayoutShape(serializers.Serializer[Any]):
 
 
 class PayoutTermsLineShape(serializers.Serializer[Any]):
-    """What can be asked for in one currency: what was earned, less what is not cleared and what is held."""
+    """What can be asked for in one currency: what was earned, less what is not cleared, held and unseasoned."""
 
     currency = serializers.CharField()
     earnings = MoneyShape()
     uncleared = MoneyShape()
     held = MoneyShape()
+    unseasoned = MoneyShape(help_text="paid with cards not yet seasoned")
+    unseasoned_until = serializers.DateTimeField(allow_null=True, help_text="when all of that is free")
     free = MoneyShape()
     minimum = MoneyShape()
 
@@ -106,10 +108,12 @@ def terms_json(terms: Terms) -> dict[str, Any]:
         "earnings": terms.free.earnings_micros,
         "uncleared": terms.free.uncleared_micros,
         "held": terms.free.held_micros,
+        "unseasoned": terms.free.unseasoned_micros,
         "free": terms.free.free_micros,
         "minimum": terms.minimum_micros,
     }
-    return {"currency": terms.currency} | {name: money_json(micros, terms.currency) for name, micros in amounts.items()}
+    shown = {name: money_json(micros, terms.currency) for name, micros in amounts.items()}
+    return {"currency": terms.currency, "unseasoned_until": terms.unseasoned_until} | shown
 
 
 def bank_details_json(details: BankDetails, now: datetime) -> dict[str, Any]:

@@ -50,6 +50,14 @@ def _since(order: Order) -> Any:
     return {"created": {"gte": int((order.since - SLACK).timestamp())}, "limit": 100}
 
 
+def _asked_of_the_bank(params: Mapping[str, Any]) -> dict[str, Any]:
+    """3-D Secure where we want more of it than Stripe: https://docs.stripe.com/payments/3d-secure/authentication-flow."""
+    wanted = params.get("three_d_secure", "automatic")
+    if wanted == "automatic":
+        return {}
+    return {"payment_method_options": {"card": {"request_three_d_secure": wanted}}}
+
+
 def _page(session: Any) -> Receipt:
     return Receipt(session.id, {"url": session.url or "", "expires_at": session.expires_at})
 
@@ -70,6 +78,7 @@ def _open_checkout(client: stripe.StripeClient, order: Order) -> Receipt:
         "payment_intent_data": {"metadata": _marked(order, **named), "transfer_group": params["deposit_id"]},
         "metadata": _marked(order, **named),
         **({"customer": params["customer_id"]} if params["customer_id"] else {}),
+        **_asked_of_the_bank(params),
     }
     return _page(client.v1.checkout.sessions.create(given, _keyed(order)))
 
@@ -125,6 +134,7 @@ def _charge_saved(client: stripe.StripeClient, order: Order) -> Receipt:
         "error_on_requires_action": True,
         "transfer_group": params["deposit_id"],
         "metadata": _marked(order, deposit=params["deposit_id"]),
+        **_asked_of_the_bank(params),
     }
     return Receipt(client.v1.payment_intents.create(given, _keyed(order)).id)
 

@@ -43,10 +43,17 @@ def _charge(charge: Any) -> Fact:
     currency = charge.currency.upper()
     return {
         "charge_id": charge.id,
+        "fingerprint": _fingerprint(charge.payment_method_details),
         "currency": currency,
         "amount_micros": micros(charge.amount, currency),
         "entry": entry(charge.balance_transaction),
     }
+
+
+def _fingerprint(details: Any) -> str:
+    """Stripe's name of the card's number, the same for the same number; empty for what is no card."""
+    card = getattr(details, "card", None) if details else None
+    return str(card.fingerprint or "") if card else ""
 
 
 def _page(client: stripe.StripeClient, object_id: str) -> Fact:
@@ -65,7 +72,7 @@ def _page(client: stripe.StripeClient, object_id: str) -> Fact:
 def _card(setup: Any) -> Fact:
     method = setup.payment_method
     label = f"{method.card.brand} {method.card.last4}" if method.card else method.type
-    return {"method_id": method.id, "customer_id": setup.customer, "label": label}
+    return {"method_id": method.id, "customer_id": setup.customer, "label": label, "fingerprint": _fingerprint(method)}
 
 
 def _payment(client: stripe.StripeClient, object_id: str) -> Fact:

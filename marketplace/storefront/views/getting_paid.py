@@ -12,6 +12,7 @@ from marketplace.accounts.roles import Scope
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
+from marketplace.payments.payouts.selectors import all_terms
 from marketplace.payments.sellers import (
     account_of,
     look_again,
@@ -40,6 +41,7 @@ def getting_paid(request: HttpRequest, caller: Caller) -> HttpResponse:
         "transfers": account.transfers.order_by("-pk")[:TRANSFERS_SHOWN] if account else (),
         "by_wire": way_of_paying(caller.firm) == "wire",
         "why_by_wire": why_by_wire(caller.firm),
+        "terms": [each for each in all_terms(caller.firm, clock.now()) if each.free.unseasoned_micros],
         "key": random_text(24),
         "may_pay": Scope.FINANCE in caller.scopes,
         "seen": _seen(caller),

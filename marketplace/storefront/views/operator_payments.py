@@ -13,6 +13,7 @@ from marketplace.common.errors import DomainError, NotFound
 from marketplace.common.ids import random_text
 from marketplace.payments.disputes import is_on_its_way, submit_evidence
 from marketplace.payments.evidence import evidence_of
+from marketplace.payments.fraud.alerts import linked_trades
 from marketplace.payments.inbox import stuck_notices, try_notice_again
 from marketplace.payments.outbox import stuck_calls, try_call_again
 from marketplace.payments.reconciliation.selectors import standings
@@ -33,8 +34,12 @@ def operator_payments(request: HttpRequest) -> HttpResponse:
     context = {
         "calls": stuck_calls(now)[:ROWS_MAX],
         "notices": stuck_notices(now)[:ROWS_MAX],
-        "disputes": [(each, evidence_of(each, ""), is_on_its_way(each)) for each in disputes_in_force()[:ROWS_MAX]],
+        "disputes": [
+            (each, evidence_of(each, ""), is_on_its_way(each))
+            for each in disputes_in_force().prefetch_related("shares__seller")[:ROWS_MAX]
+        ],
         "owed": refunds_owed()[:ROWS_MAX],
+        "trades": linked_trades()[:ROWS_MAX],
         "form": SellerRefundForm(),
         "key": random_text(24),
         "standings": standings(now),

@@ -19,7 +19,7 @@ from marketplace.common.ids import random_text
 from marketplace.ledger.models import FIRM_KINDS, AccountKind
 from marketplace.ledger.selectors import WalletBalances, balances_after, statement, wallet_balances
 from marketplace.payments.models import Deposit
-from marketplace.payments.refunds import refund_deposit, refundable_micros
+from marketplace.payments.refunds import refund_deposit, returnable_micros
 from marketplace.payments.selectors import (
     STRIPE,
     deposit_of,
@@ -90,7 +90,7 @@ def deposit_page(request: HttpRequest, caller: Caller, deposit_id: str) -> HttpR
         "came_back": "back" in request.GET,
         "disputes": deposit.disputes.order_by("pk"),
         "refunds": deposit.refunds.order_by("pk"),
-        "left_micros": refundable_micros(deposit) if _goes_back(deposit) else 0,
+        "left_micros": returnable_micros(deposit, clock.now()) if _goes_back(deposit) else 0,
         "key": random_text(24),
         "instructions": instructions_for(deposit),
         "is_waiting": deposit.state == DepositState.CREATED,
@@ -165,7 +165,7 @@ def statement_page(request: HttpRequest, caller: Caller) -> HttpResponse:
 def _goes_back(deposit: Deposit) -> bool:
     """Whether some of it can be sent back to its card, as far as the page can tell."""
     is_disputed = deposit.disputes.exclude(state=PaymentDisputeState.WON).exists()
-    return deposit.state == DepositState.CONFIRMED and bool(deposit.payment_id) and not is_disputed
+    return bool(deposit.payment_id) and not is_disputed
 
 
 def _start(request: HttpRequest, caller: Caller, form: DepositForm) -> str:

@@ -91,6 +91,11 @@ def here(stripesim: Simulated, settings, monkeypatch) -> Here:
     settings.STRIPE_CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
     settings.CURRENCIES = ["USD", "EUR", "JPY", "KWD"]
     settings.PAYOUT_RESERVE_BASIS_POINTS = 0
+    settings.CARD_SEASON_DAYS = 0  # what is against fraud is tested by itself
+    no_limit = dict.fromkeys(settings.CURRENCIES, 10**15)
+    settings.CARD_FIRST_LIMITS = settings.CARD_DAY_LIMITS = settings.CARD_WEEK_LIMITS = no_limit
+    settings.CARD_DEPOSITS_PER_DAY_MAX = settings.CARDS_PER_WEEK_MAX = 10**6
+    settings.THREE_D_SECURE = "automatic"
     found = Here(stripesim, datetime.now(UTC))
     monkeypatch.setattr(clock, "now", lambda: found.now)
     return found

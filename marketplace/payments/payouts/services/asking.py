@@ -46,7 +46,8 @@ def request_payout(
     """Set earnings aside for the bank; returns the payout and whether it is new.
 
     Raises Invalid for an amount below the minimum or between two coins, and Conflict for a firm that Stripe pays or
-    that owes, without bank details in force, or when less is free: not cleared yet, or a new seller's reserve.
+    that owes, without bank details in force, or when less is free: not cleared yet, a new seller's
+    reserve, or paid with cards not yet seasoned.
     """
     body = {"payout": {"currency": currency, "amount_micros": amount_micros}}
 
@@ -157,6 +158,7 @@ def _check(firm: Firm, currency: str, amount_micros: int, now: datetime) -> None
         raise Conflict(
             f"{format_micros(found.free.free_micros, places=2)} {currency} are free: "
             f"{format_micros(found.free.uncleared_micros, places=2)} are not cleared yet, "
-            f"{format_micros(found.free.held_micros, places=2)} are held as a reserve",
+            f"{format_micros(found.free.held_micros, places=2)} are held as a reserve, "
+            f"{format_micros(found.free.unseasoned_micros, places=2)} were paid with cards not yet seasoned",
             code="insufficient_funds",
         )

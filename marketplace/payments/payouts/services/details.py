@@ -14,7 +14,7 @@ from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed,
 from marketplace.events.services import record_event
 from marketplace.payments.models import BankDetails
 from marketplace.payments.payouts.pain001 import can_be_written
-from marketplace.payments.payouts.sealing import sealed
+from marketplace.payments.payouts.sealing import digest, sealed
 from marketplace.payments.payouts.selectors import details_held, details_of
 from marketplace.payments.wire.account_numbers import compact, is_bic, is_iban, is_other, looks_like_iban, masked
 
@@ -41,6 +41,7 @@ def change_bank_details(
         firm=firm,
         holder=holder.strip(),
         sealed_account=sealed(number),
+        account_digest=digest(number),
         hint=masked(number),
         bic=code,
         created_by=person,

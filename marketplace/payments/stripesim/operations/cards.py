@@ -12,6 +12,7 @@ class Authentication(StrEnum):
     NEVER = "never"
     ALWAYS = "always"
     UNLESS_SET_UP = "unless_set_up"
+    WHEN_ASKED = "when_asked"  # it can, and does where the payment asks for it
     ON_SESSION = "on_session"  # set up outside of Stripe's sight: only payments off-session go through unasked
 
 
@@ -75,6 +76,7 @@ CARDS: dict[str, Card] = {
         decline_code="insufficient_funds",
     ),
     "pm_card_threeDSecure2Required": Card("4000000000003220", authentication=Authentication.ALWAYS),
+    "pm_card_threeDSecureOptional": Card("4000000000003055", authentication=Authentication.WHEN_ASKED),
     "pm_card_threeDSecureRequiredChargeDeclined": Card(
         "4000008400001629", authentication=Authentication.ALWAYS, code="card_declined", decline_code="generic_decline"
     ),

@@ -17,6 +17,7 @@ from marketplace.payments.stripesim.state.store import Object, new_id
 from marketplace.payments.stripesim.world import World, job
 
 LIVES_S = DAY_S
+OPTIONS = payment_intents.OPTIONS
 TEXTS = ("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")
 LIVES_MIN_S = 1_800
 INTENT_FIELDS = (
@@ -25,6 +26,7 @@ INTENT_FIELDS = (
 )
 TAKES = (
     "mode customer customer_email customer_creation client_reference_id success_url cancel_url line_items metadata "
+    "payment_method_options "
     "payment_intent_data setup_intent_data currency expires_at ui_mode allowed_payment_method_types locale submit_type"
 )
 
@@ -94,6 +96,8 @@ def create(call: Call) -> Object:
     session = _session(world, params, currency, lines)
     data = "payment_intent_data" if paying_now else "setup_intent_data"
     session["_intent"] = only(params, data, INTENT_FIELDS if paying_now else "description metadata")
+    asked = only(only(params, OPTIONS, "card"), "card", "request_three_d_secure")
+    session[OPTIONS] = {"card": asked} if asked else {}
     merge_metadata(session, params)
     world.store.add(session, account=call.account)
     if not paying_now:
@@ -148,7 +152,8 @@ def _intent(world: World, session: Object) -> Object:
     if session["payment_intent"]:
         return world.store.edit(session["payment_intent"])
     params = {
-        **session["_intent"], **_customer(session), "amount": session["amount_total"], "currency": session["currency"]
+        **session["_intent"], **_customer(session), "amount": session["amount_total"], "currency": session["currency"],
+        OPTIONS: session[OPTIONS],
     }  # fmt: skip
     intent = payment_intents.new_intent(world, params, account=session["_account"])
     session["payment_intent"] = intent["id"]

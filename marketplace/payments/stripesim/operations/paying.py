@@ -26,9 +26,14 @@ class Circumstances:
     return_url: str | None = None
 
 
-def must_authenticate(card: Card, method: Object, how: Circumstances) -> bool:
-    """https://docs.stripe.com/testing#regulatory-cards"""
+def must_authenticate(card: Card, method: Object, intent: Object, how: Circumstances) -> bool:
+    """https://docs.stripe.com/testing#regulatory-cards; a card that is not enrolled is never asked."""
     if how.authenticated or card.authentication == Authentication.NEVER:
+        return False
+    asked = (intent["payment_method_options"] or {}).get("card", {}).get("request_three_d_secure")
+    if asked in {"any", "challenge"}:
+        return True
+    if card.authentication == Authentication.WHEN_ASKED:
         return False
     if card.authentication == Authentication.UNLESS_SET_UP:
         return not method["_set_up"]
@@ -42,7 +47,7 @@ def confirm(world: World, intent: Object, how: Circumstances) -> Object:
     method = world.store.edit(intent["payment_method"])
     _check_owner(intent, method)
     card = card_of(method)
-    if must_authenticate(card, method, how):
+    if must_authenticate(card, method, intent, how):
         if how.off_session or how.no_action:
             raise _refuse(world, intent, method, "authentication_required", "authentication_required", ASKED_AGAIN)
         return ask(world, intent, how.return_url)

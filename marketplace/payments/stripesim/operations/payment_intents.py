@@ -16,9 +16,11 @@ from marketplace.payments.stripesim.state.store import Object, new_id
 from marketplace.payments.stripesim.world import World
 
 COPIED = "description receipt_email setup_future_usage statement_descriptor statement_descriptor_suffix transfer_group"
+EMPTY_OPTIONS = dict.fromkeys(("installments", "mandate_options", "network"))
 UNPAID = {"requires_payment_method", "requires_confirmation", "requires_action"}
 METHOD = "payment_method payment_method_data"
-CONFIRMING = f"{METHOD} off_session error_on_requires_action return_url"
+OPTIONS = "payment_method_options"
+CONFIRMING = f"{METHOD} {OPTIONS} off_session error_on_requires_action return_url"
 
 
 def new_intent(world: World, params: dict[str, Any], *, account: str) -> Object:
@@ -47,8 +49,16 @@ def new_intent(world: World, params: dict[str, Any], *, account: str) -> Object:
         "transfer_data": None,
     }  # fmt: skip
     intent |= {name: params.get(name) for name in COPIED.split()}
+    take_options(intent, params)
     merge_metadata(intent, params)
     return world.store.add(intent, account=account)
+
+
+def take_options(stored: Object, params: dict[str, Any]) -> None:
+    """Keeps what is asked of the bank: https://docs.stripe.com/payments/3d-secure/authentication-flow."""
+    if OPTIONS in params:
+        card = only(only(params, OPTIONS, "card"), "card", "request_three_d_secure")
+        stored[OPTIONS] = {"card": {**EMPTY_OPTIONS, "request_three_d_secure": "automatic", **card}}
 
 
 def _take_method(world: World, intent: Object, params: dict[str, Any]) -> None:
@@ -132,6 +142,7 @@ def confirm(call: Call) -> Object:
     intent = _open(call)
     _expect(call.world, intent, UNPAID, "confirm")
     intent |= {name: call.params[name] for name in ("setup_future_usage", "receipt_email") if name in call.params}
+    take_options(intent, call.params)
     _take_method(call.world, intent, call.params)
     return _confirm(call.world, intent, call.params)
 
