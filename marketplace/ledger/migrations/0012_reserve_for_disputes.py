@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ledger', '0010_accounts_and_codes_of_banks'),
+        ('ledger', '0011_codes_of_reconciliation'),
     ]
 
     operations = [
@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='journal',
             name='code',
-            field=models.CharField(choices=[('deposit', 'Deposit'), ('order_escrow', 'Held for an order'), ('escrow_release', 'Rest of an order returned'), ('settlement', 'Hours used'), ('card_escrow', 'Held for a card'), ('card_sale', 'Card sold'), ('card_refund', 'Money for a card returned'), ('cancellation_credit', 'Credit for a sale that was cancelled'), ('credit_note', 'Credit note'), ('bank_money', 'Money at the bank that nobody was named for'), ('gateway_fee', 'What a bank or gateway took'), ('own_money', "The platform's own money"), ('payout', 'Payout asked for'), ('payout_paid', 'Paid out'), ('payout_return', 'Payout that did not arrive'), ('deposit_refund', 'Deposit returned'), ('dispute', 'Payment disputed'), ('reserve', 'Put aside for disputes'), ('set_off', 'Debt set off'), ('correction', 'Correction')], max_length=20),
+            field=models.CharField(choices=[('deposit', 'Deposit'), ('order_escrow', 'Held for an order'), ('escrow_release', 'Rest of an order returned'), ('settlement', 'Hours used'), ('card_escrow', 'Held for a card'), ('card_sale', 'Card sold'), ('card_refund', 'Money for a card returned'), ('cancellation_credit', 'Credit for a sale that was cancelled'), ('credit_note', 'Credit note'), ('bank_money', 'Money at the bank that nobody was named for'), ('gateway_fee', 'What a bank or gateway took'), ('own_money', "The platform's own money"), ('payout', 'Payout asked for'), ('payout_paid', 'Paid out'), ('payout_return', 'Payout that did not arrive'), ('deposit_refund', 'Deposit returned'), ('dispute', 'Payment disputed'), ('reserve', 'Put aside for disputes'), ('set_off', 'Debt set off'), ('transit', 'On its way from a gateway to the bank'), ('reconciliation', "Difference with a gateway's books"), ('correction', 'Correction')], max_length=20),
         ),
     ]

@@ -20,7 +20,7 @@ from marketplace.payments.fraud.seasoning import paid_from, unseasoned
 from marketplace.payments.models import SellerTransfer
 from marketplace.payments.payouts.selectors import terms
 from marketplace.payments.payouts.services.asking import request_payout
-from marketplace.payments.transfers import send_earnings, sendable_micros
+from marketplace.payments.transfers import send_earnings
 from tests.factories import NOON, api_of, make_firm, make_person
 from tests.marketplace.payments.fraud.conftest import DAY, DOLLAR, HOUR, Money
 from tests.marketplace.payments.payouts.conftest import name_account
@@ -125,12 +125,12 @@ def test_transfers_to_a_sellers_account_leave_it(here, money, season, settings, 
     money.card(buyer, 100 * DOLLAR, now)
     sold(money, buyer, seller_with_account, 100 * DOLLAR, now)
     here.now += 8 * DAY
-    assert sendable_micros(seller_with_account, "USD", here.now) == 50 * DOLLAR
+    assert terms(seller_with_account, "USD", here.now).free.free_micros == 50 * DOLLAR
     assert send_earnings(now=here.now) == 1
     assert SellerTransfer.objects.get().amount_micros == 50 * DOLLAR
     here.work()
     here.now += 23 * DAY
-    assert sendable_micros(seller_with_account, "USD", here.now) == 45 * DOLLAR
+    assert terms(seller_with_account, "USD", here.now).free.free_micros == 45 * DOLLAR
 
 
 @pytest.mark.django_db

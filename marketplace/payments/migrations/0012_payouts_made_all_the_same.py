@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0009_payouts_and_bank_details'),
+        ('payments', '0011_refunds_made_outside'),
     ]
 
     operations = [

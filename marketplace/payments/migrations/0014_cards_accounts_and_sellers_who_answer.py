@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_invitations_and_first_passwords'),
-        ('payments', '0009_payouts_and_bank_details'),
+        ('payments', '0013_gateways_books_and_differences'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -12,7 +12,7 @@ from marketplace.common.append_only import append_only
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0009_payouts_and_bank_details'),
+        ('payments', '0012_payouts_made_all_the_same'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='manualbooking',
             name='action',
-            field=models.CharField(choices=[('deposit', 'Book what came for its deposit'), ('firm', "Into a firm's wallet"), ('return', 'Send it back'), ('cost', 'What the bank takes or gives'), ('own', "The platform's own money"), ('difference', "What the ledger lacks of the bank's balance"), ('confirm', 'Confirm a deposit without a statement'), ('payout_failed', 'A payout that the bank did not make'), ('transit', "A payout of Stripe's that arrived"), ('off_firm', "A difference with Stripe: a firm's wallet"), ('off_cost', 'A difference with Stripe: what Stripe takes or gives'), ('off_own', "A difference with Stripe: the platform's own money")], max_length=13),
+            field=models.CharField(choices=[('deposit', 'Book what came for its deposit'), ('firm', "Into a firm's wallet"), ('return', 'Send it back'), ('cost', 'What the bank takes or gives'), ('own', "The platform's own money"), ('difference', "What the ledger lacks of the bank's balance"), ('confirm', 'Confirm a deposit without a statement'), ('payout_made', 'A payout that the bank made all the same'), ('payout_failed', 'A payout that the bank did not make'), ('transit', "A payout of Stripe's that arrived"), ('off_firm', "A difference with Stripe: a firm's wallet"), ('off_cost', 'A difference with Stripe: what Stripe takes or gives'), ('off_own', "A difference with Stripe: the platform's own money")], max_length=13),
         ),
         migrations.CreateModel(
             name='GatewayTransaction',

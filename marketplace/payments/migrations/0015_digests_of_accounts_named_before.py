@@ -17,5 +17,5 @@ def fill(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("payments", "0040_cards_accounts_and_sellers_who_answer")]
+    dependencies = [("payments", "0014_cards_accounts_and_sellers_who_answer")]
     operations = [migrations.RunPython(fill, migrations.RunPython.noop)]
