@@ -38,7 +38,7 @@ class Simulated:
 
     def stop(self, *, hard: bool = False) -> None:
         (self.process.kill if hard else self.process.terminate)()
-        self.process.wait(20)
+        self.process.wait(60)
 
     def client(self, **options: Any) -> stripe.StripeClient:
         options = {"max_network_retries": 0, **options}

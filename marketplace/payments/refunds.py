@@ -12,7 +12,7 @@ from django.db.models import Sum
 from marketplace.accounts.models import Firm, User
 from marketplace.common.errors import Conflict, FieldError, Invalid, NotAllowed
 from marketplace.common.money import format_micros
-from marketplace.events.services import keys_of_operator, once
+from marketplace.events.services import keys_of_operator, once, record_event
 from marketplace.events.transitions import transition
 from marketplace.ledger.models import Account, AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros, lock_accounts
@@ -58,7 +58,7 @@ def refund_deposit(
 
     def make() -> str:
         refuse_debtors(firm)
-        return str(_begin(deposit, None, amount_micros, now).public_id)
+        return str(_begin(deposit, None, amount_micros, actor, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "amount_micros": amount_micros}}
     public_id, is_new = once(firm_id=firm.pk, key=key, body=body, now=now, make=make)
@@ -80,14 +80,14 @@ def refund_from_seller(
         check_not_own(operator, firm)
 
     def make() -> str:
-        return str(_begin(deposit, seller, amount_micros, now).public_id)
+        return str(_begin(deposit, seller, amount_micros, operator.public_id, now).public_id)
 
     body = {"refund": {"deposit": deposit_id, "seller": seller.public_id, "amount_micros": amount_micros}}
     public_id, _ = once(firm_id=keys_of_operator(operator.pk), key=key, body=body, now=now, make=make)
     return DepositRefund.objects.get(public_id=public_id)
 
 
-def _begin(deposit: Deposit, seller: Firm | None, amount_micros: int, now: datetime) -> DepositRefund:
+def _begin(deposit: Deposit, seller: Firm | None, amount_micros: int, actor: str, now: datetime) -> DepositRefund:
     deposit = deposit_for_update(deposit.public_id)
     _check(deposit, amount_micros)
     refund = DepositRefund.objects.create(deposit=deposit, seller=seller, amount_micros=amount_micros, created_at=now)
@@ -106,6 +106,11 @@ def _begin(deposit: Deposit, seller: Firm | None, amount_micros: int, now: datet
         after=after,
         now=now,
     )
+    data = {"amount_micros": amount_micros, "currency": deposit.currency, "deposit": deposit.public_id}
+    for firm_id in refund.event_firm_ids if seller is None else [*refund.event_firm_ids, None]:
+        record_event(
+            firm_id=firm_id, type="deposit_refund.created", subject=refund.public_id, actor=actor, data=data, now=now
+        )
     return refund
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import transaction
 
+from listings.cards.selectors import visible_card_listing
 from marketplace.accounts.models import Firm
 from marketplace.common.errors import Conflict, DomainError, NotFound
 from marketplace.events.services import is_remembered, once, record_event
@@ -70,7 +71,7 @@ def _begin(firm: Firm, actor: str, take: Take, now: datetime) -> CardPurchase:
     purchase = CardPurchase.objects.create(
         firm=firm,
         actor=actor,
-        listing=require_may_buy(firm, take, now),
+        listing=visible_card_listing(firm, take.listing),
         card=take.card or "",
         count=take.count,
         most_micros=total,

@@ -9,6 +9,7 @@ import stripe
 from django.db import connection, transaction
 
 from marketplace.common.errors import Conflict
+from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import InsufficientFunds, Leg, post
@@ -205,8 +206,10 @@ def test_by_the_api_and_on_the_page_a_firm_sends_a_deposit_back_once(here):
 def test_an_operator_sends_back_out_of_a_sellers_money_on_the_page(here, seller, paid):
     form = {"deposit": paid.public_id, "seller": seller.public_id, "amount": "20.00", "key": "k"}
     assert browser(make_person(paid.firm)).post(url("seller-refund"), form).status_code == 404
-    operator = browser(make_person(is_operator=True))
+    operator = browser(person := make_person(is_operator=True))
     operator.post(url("seller-refund"), form)
+    told = Event.objects.filter(type="deposit_refund.created").values_list("firm_id", "actor").order_by("pk")
+    assert list(told) == [(firm_id, person.public_id) for firm_id in (paid.firm.pk, seller.pk, None)]
     assert "out of a seller" in operator.get(url("operator-payments")).content.decode()
     assert held(seller, AccountKind.EARNINGS) == 40_500_090
 
