@@ -184,14 +184,14 @@ def _of_entry(entry: GatewayEntry, booked: Sequence[Booked], books: Books) -> It
     elif entry.at < books.settled_before and (entry.amount_micros or entry.fee_micros):
         yield _found(Kind.NOT_BOOKED, entry.id, entry.currency, entry.net_micros, 0, entry.net_micros, **told)
     if entry.first is not None and pair is None:
-        yield _changed(entry, entry.first, 0, told)
+        yield _changed(entry, entry.first, None, told)
 
 
 def _compared(entry: GatewayEntry, pair: Booked, told: Mapping[str, Any]) -> Iterator[Found]:
     """An entry and its journal in the same currency. One that changed is told as that, whatever it differs in."""
     told = {**told, "journal": pair.ref}
     if entry.first is not None:
-        yield _changed(entry, entry.first, entry.net_micros - pair.net_micros, told)
+        yield _changed(entry, entry.first, pair, told)
         return
     came, fee = entry.net_micros + entry.cost_micros, entry.cost_micros - pair.fee_micros
     if came != pair.amount_micros:
@@ -201,14 +201,17 @@ def _compared(entry: GatewayEntry, pair: Booked, told: Mapping[str, Any]) -> Ite
         yield _found(Kind.FEE, entry.id, entry.currency, entry.cost_micros, pair.fee_micros, -fee, **told)
 
 
-def _changed(entry: GatewayEntry, first: GatewayEntry, off: int, told: Mapping[str, Any]) -> Found:
+def _changed(entry: GatewayEntry, first: GatewayEntry, pair: Booked | None, told: Mapping[str, Any]) -> Found:
+    """What is missing of one that is not booked in its currency is told by another difference."""
     before = {
         name: [getattr(first, name), getattr(entry, name)]
         for name in ("type", "currency", "amount_micros", "fee_micros", "source")
         if getattr(first, name) != getattr(entry, name)
     }
     more = {**told, "changed": before}
-    return _found(Kind.CHANGED, entry.id, entry.currency, entry.net_micros, first.net_micros, off, **more)
+    found = pair.net_micros if pair else 0
+    off = entry.net_micros - found if pair else 0
+    return _found(Kind.CHANGED, entry.id, entry.currency, entry.net_micros, found, off, **more)
 
 
 def _twice(entry: GatewayEntry, booked: Sequence[Booked], refs: Sequence[str]) -> Iterator[Found]:

@@ -15,6 +15,7 @@ from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
+from marketplace.common.money import format_micros
 from marketplace.payments.models import Difference
 from marketplace.payments.reconciliation.selectors import (
     any_difference,
@@ -47,7 +48,8 @@ class ExplainForm(PageForm):
         super().__init__(data)
         field = self.fields["action"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [(each.value, each.label.rpartition(": ")[2].capitalize()) for each in ACTIONS]
+        words = [(each.value, str(each.label).rpartition(": ")[2]) for each in ACTIONS]
+        field.choices = [(value, label[:1].upper() + label[1:]) for value, label in words]
         if not moves_money:
             del self.fields["action"], self.fields["firm_id"]
 
@@ -97,7 +99,7 @@ def difference_page(request: HttpRequest, difference_id: str) -> HttpResponse:
         return redirect(PAGE)
     context = {
         "difference": difference,
-        "evidence": sorted(difference.evidence.items()),
+        "evidence": _evidence(difference),
         "held": held,
         "form": form,
         "key": request.POST.get("key") or random_text(24),
@@ -107,6 +109,19 @@ def difference_page(request: HttpRequest, difference_id: str) -> HttpResponse:
     }
     status = FORM_REFUSED if form.errors else 200
     return render(request, "storefront/operator/difference.html", context, status=status)
+
+
+def _evidence(difference: Difference) -> list[tuple[str, str]]:
+    """What was seen, as text; of what changed, both."""
+    found = dict(difference.evidence)
+    changed = {f"changed {name}": _both(name, *values) for name, values in found.pop("changed", {}).items()}
+    lists = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in found.items()}
+    return sorted((lists | changed).items())
+
+
+def _both(name: str, before: Any, after: Any) -> str:
+    words = [format_micros(each) if name.endswith("_micros") else str(each) for each in (before, after)]
+    return " → ".join(words)
 
 
 def _explain(request: HttpRequest, difference: Difference, form: ExplainForm, now: datetime) -> bool:

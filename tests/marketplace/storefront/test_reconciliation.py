@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,10 @@ from marketplace.common import clock
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
+from marketplace.payments.gateway import BookEntry
 from marketplace.payments.models import Difference, ManualBooking, PlatformPayout, ReconciliationRun
 from marketplace.payments.reconciliation.services.comparing import compare
+from marketplace.payments.reconciliation.services.reading import keep_entries
 from tests.factories import make_person
 
 pytestmark = pytest.mark.django_db
@@ -139,6 +142,19 @@ def test_one_without_money_asks_for_a_reason_alone(operator):
     assert "Explain it" not in operator.get(there).content.decode()
     assert "The ledger says what Stripe says." in shown(operator, "reconciliation")[0]
     assert not ManualBooking.objects.exists()
+
+
+def test_what_changed_is_shown_with_both_amounts(operator):
+    at = clock.now() - timedelta(hours=2)
+    first = BookEntry("txn_1", "charge", "USD", 3 * DOLLAR, 0, 3 * DOLLAR, "ch_1", at, at)
+    other = replace(first, amount_micros=4 * DOLLAR, net_micros=4 * DOLLAR)
+    keep_entries("stripe", [first], at)
+    keep_entries("stripe", [other], at)
+    compared(USD=4 * DOLLAR)
+    page = operator.get(url("difference", Difference.objects.get(kind="changed").public_id)).content.decode()
+    assert "3.000000 → 4.000000" in page
+    page = operator.get(url("difference", Difference.objects.get(kind="not_booked").public_id)).content.decode()
+    assert "What Stripe takes or gives" in page
 
 
 def test_the_pages_exist_for_operators_alone(client, scene, missing):

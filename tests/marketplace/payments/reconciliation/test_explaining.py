@@ -9,7 +9,7 @@ from marketplace.common.errors import Conflict, Invalid, NotAllowed
 from marketplace.events.models import Event
 from marketplace.ledger.models import AccountKind
 from marketplace.ledger.selectors import balance_micros
-from marketplace.payments.models import Difference, ManualBooking, PlatformPayout, StatementLine
+from marketplace.payments.models import Difference, GatewayTransaction, ManualBooking, PlatformPayout, StatementLine
 from marketplace.payments.reconciliation.services.explaining import explain
 from marketplace.payments.wire.services.booking import agree, decide_line, refuse
 from marketplace.payments.wire.services.importing import import_statement
@@ -113,6 +113,19 @@ def test_what_has_gone_meanwhile_is_not_booked_by_the_second_operator(here, nigh
         agree(operator=make_person(is_operator=True), booking_id=ManualBooking.objects.get().public_id, now=here.now)
     assert ManualBooking.objects.get().state == "asked"
     assert suspense() == 0
+
+
+def test_what_is_about_another_amount_meanwhile_is_not_booked_either(here, night, lost, settings):
+    settings.TWO_PERSON_LIMITS = {}
+    say(night)
+    other = GatewayTransaction.objects.get()
+    other.pk, other.amount_micros, other.net_micros = None, other.amount_micros - DOLLAR, other.net_micros - DOLLAR
+    GatewayTransaction.objects.bulk_create([other])
+    night.run()
+    with pytest.raises(Conflict):
+        agree(operator=make_person(is_operator=True), booking_id=ManualBooking.objects.get().public_id, now=here.now)
+    assert ManualBooking.objects.get().state == "asked"
+    assert Difference.objects.get(kind="not_booked").state == "open"
 
 
 def test_who_and_what_is_refused(here, night, lost):
