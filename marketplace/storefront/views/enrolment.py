@@ -38,6 +38,7 @@ def enrol_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "tokens": tokens.order_by("-pk")[:TOKENS_SHOWN],
         "line": install_line(shown_once) if shown_once else "",
         "may_enrol": Scope.FLEET in caller.scopes,
+        "proves_hosts": settings.PROVING_LEASE_SECONDS > 0,
     }
     response = render(request, "storefront/sell/enrol.html", context, status=FORM_REFUSED if form.errors else 200)
     response.headers["Cache-Control"] = "no-store"

@@ -10,6 +10,7 @@ import pytest
 from django.apps import apps
 from django.db import connections
 
+from marketplace.common.errors import Conflict
 from marketplace.events.models import Event
 from marketplace.leases.models import Lease, ProvingLease
 from marketplace.leases.services.proving import place_proving_leases, prove_nodes
@@ -17,6 +18,8 @@ from nodes.agent.protocol import AssignmentCommand, FailureReason, Phase, decode
 from nodes.models import Assignment, CardState, Claim, Node, NodeProof, RelayPort
 from nodes.relay.probe import ProbeFailed
 from nodes.services.claims import take_claims
+from nodes.services.measuring import check_free
+from nodes.services.transfers import may_move
 from nodes.states import ClaimKind, NodeState
 from tests.market import Market
 
@@ -172,6 +175,17 @@ def test_without_a_port_of_the_relay_nothing_is_begun_and_nothing_is_held_agains
     RelayPort.objects.update(holder="")
     market.tick()
     assert only().node == host.node
+
+
+def test_while_it_runs_nobody_measures_its_card_and_it_moves_to_no_other_host(market):
+    host, other = newcomer(market), market.host()
+    now = market.clock.now()
+    check_free(host.cards[0], now, now)
+    assert may_move(host.cards[0], other.node, now)
+    market.tick()
+    with pytest.raises(Conflict):
+        check_free(host.cards[0], now, now)
+    assert not may_move(host.cards[0], other.node, now)
 
 
 def test_a_second_look_changes_nothing(market):
