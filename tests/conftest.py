@@ -16,6 +16,7 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from marketplace.common import clock, hints
+from tests.stripesim import FAULTED, JUDGED
 
 settings.PLATFORM_COUNTRY = "DE"  # no default; what is without it is tested by name
 TEST_DATABASE = f"fallow_test_{os.getpid()}"
@@ -51,6 +52,30 @@ END $$;
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser comes last: its event loop stays in this thread, and others need one of their own."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How the simulated Stripe did, in a few lines; nothing where no test asked it anything."""
+    if not JUDGED:
+        return
+    ran = {
+        report.nodeid: outcome
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    }
+    kinds = {
+        "conformance": [each for each in ran if each.startswith("tests/marketplace/payments/stripesim/")],
+        "contract": [each for each in ran if each.startswith("tests/contract/")],
+        "fault": [each for each in ran if each in FAULTED],
+    }
+    terminalreporter.section("Stripe, simulated")
+    for kind, tests in kinds.items():
+        passed = sum(ran[each] == "passed" for each in tests)
+        terminalreporter.write_line(f"{kind} tests: {passed} of {len(tests)} passed")
+    terminalreporter.write_line(f"responses validated: {JUDGED['validated']}, drift: {JUDGED['drift']}")
+    if not os.environ.get("STRIPE_TEST_KEY"):
+        terminalreporter.write_line("never run against Stripe: STRIPE_TEST_KEY is not set")
 
 
 @pytest.fixture(scope="session")

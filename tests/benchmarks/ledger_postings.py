@@ -30,6 +30,7 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 
+from marketplace.common.management.commands.migrate import grant_runtime_role
 from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for
 from marketplace.ledger.services import Leg, post
@@ -71,7 +72,13 @@ def prepare() -> None:
     """The tables, in the new database."""
     for alias in ("default", "owner"):
         settings.DATABASES[alias]["NAME"] = connections[alias].settings_dict["NAME"] = DATABASE
-    call_command("migrate", verbosity=0)
+    runtime, owner = dict(connection.settings_dict), connections["owner"].settings_dict
+    # Some of hordak's migrations ask the default connection, which must not wait for another one then.
+    connection.settings_dict.update(USER=owner["USER"], PASSWORD=owner["PASSWORD"])
+    call_command("migrate", database="default", verbosity=0)
+    connection.close()
+    connection.settings_dict.update(USER=runtime["USER"], PASSWORD=runtime["PASSWORD"])
+    grant_runtime_role()
     with connection.cursor() as cursor:
         cursor.execute("SELECT name || ' ' || setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit')")
         print(", ".join(setting for (setting,) in cursor.fetchall()))
