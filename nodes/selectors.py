@@ -149,10 +149,14 @@ class Places:
         return uuids.index(card.uuid) if card.uuid in uuids else None
 
 
-def places_of(node_id: int) -> Places:
-    """Every order in which the node ever reported its cards."""
-    orders = CardOrder.objects.filter(node=node_id).order_by("since_at", "pk").values_list("since_at", "uuids")
-    return Places([since for since, _ in orders], [uuids for _, uuids in orders])
+def places_of(node_ids: Collection[int]) -> dict[int, Places]:
+    """Every order in which each of the nodes ever reported its cards."""
+    found = {node_id: Places([], []) for node_id in node_ids}
+    orders = CardOrder.objects.filter(node__in=node_ids).order_by("since_at", "pk")
+    for node_id, since_at, uuids in orders.values_list("node_id", "since_at", "uuids"):
+        found[node_id].since.append(since_at)
+        found[node_id].uuids.append(uuids)
+    return found
 
 
 def report_windows(nodes: Sequence[Node], *, since: datetime) -> dict[int, list[WindowRow]]:

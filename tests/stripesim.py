@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import pytest
 import stripe
 
 ROOT = Path(__file__).parents[1]
+JUDGED: Counter[str] = Counter()  # answers of all simulators of this run: `validated`, and `drift` from the SDK's types
+FAULTED: set[str] = set()  # the tests that had something go wrong on purpose
 
 
 class Simulated:
@@ -40,12 +43,22 @@ class Simulated:
         (self.process.kill if hard else self.process.terminate)()
         self.process.wait(60)
 
+    def finish(self) -> dict[str, Any]:
+        """Its status at the end. Every answer that it gave must fit the SDK's types."""
+        status = self.sim("status")
+        self.stop()
+        JUDGED.update(validated=status["counts"].get("validated", 0), drift=status["drift"])
+        assert status["drifts"] == []
+        return status
+
     def client(self, **options: Any) -> stripe.StripeClient:
         options = {"max_network_retries": 0, **options}
         return stripe.StripeClient("sk_test_fallow", base_addresses={"api": self.url}, **options)
 
     def sim(self, switch: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
         method, body = ("GET", None) if given is None else ("POST", json.dumps(given))
+        if switch == "faults" and given:
+            FAULTED.add(os.environ["PYTEST_CURRENT_TEST"].rpartition(" (")[0])
         status, _, answer = self.ask(method, f"/_sim/{switch}", body)
         assert status == 200, answer
         return json.loads(answer)
@@ -70,17 +83,18 @@ def until(holds: Callable[[], bool], seconds: float = 10) -> bool:
     return True
 
 
+def every(listed: Callable[..., Any], given: dict[str, Any] | None = None) -> list[Any]:
+    """All objects of a list."""
+    return list(listed({"limit": 100, **(given or {})}).auto_paging_iter())
+
+
 @pytest.fixture
-def stripesim(tmp_path: Path, tally: Counter[str]) -> Iterator[Simulated]:
-    """A simulator of this test's own, its clock standing still. Every answer it gave must fit the SDK's types."""
+def stripesim(tmp_path: Path) -> Iterator[Simulated]:
+    """A simulator of this test's own, its clock standing still."""
     running = Simulated(tmp_path)
     running.sim("clock", {"frozen": True})
     yield running
-    status = running.sim("status")
-    running.stop()
-    tally["requests and answers of the simulator that were validated"] += status["counts"].get("validated", 0)
-    tally["of them not as the SDK's types say (drift)"] += status["drift"]
-    assert status["drifts"] == []
+    running.finish()
 
 
 @pytest.fixture

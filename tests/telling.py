@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 
 import pytest
 
+from tests.stripesim import FAULTED, JUDGED
+
 TOLD = pytest.StashKey[list[str]]()
-TALLY = pytest.StashKey[Counter[str]]()
-COUNTED = {
-    "conformance of the simulator": ("tests/marketplace/payments/stripesim/",),
-    "contract of the gateways": ("tests/contract/",),
-    "faults around gateways": (
-        "tests/marketplace/payments/test_outbox.py",
-        "tests/marketplace/payments/test_inbox.py",
-        "tests/marketplace/payments/test_trials.py",
-    ),
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing is told yet."""
-    config.stash[TOLD], config.stash[TALLY] = [], Counter()
+    config.stash[TOLD] = []
 
 
 @pytest.fixture(scope="session")
@@ -31,38 +23,51 @@ def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
     return pytestconfig.stash[TOLD].append
 
 
-@pytest.fixture(scope="session")
-def tally(pytestconfig: pytest.Config) -> Counter[str]:
-    """Sums over all tests for the end of the run."""
-    return pytestconfig.stash[TALLY]
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """What one process has to tell goes to the one that started it."""
     if hasattr(session.config, "workeroutput"):
-        stash = session.config.stash
-        session.config.workeroutput |= {"told": stash[TOLD], "tally": dict(stash[TALLY])}
+        its = {"told": session.config.stash[TOLD], "judged": dict(JUDGED), "faulted": sorted(FAULTED)}
+        session.config.workeroutput |= its
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object) -> None:
     """A process has ended: one that was killed tells nothing."""
-    stash, its = node.config.stash, getattr(node, "workeroutput", {})  # type: ignore[attr-defined]
-    stash[TOLD] += its.get("told", [])
-    stash[TALLY].update(its.get("tally", {}))
+    its = getattr(node, "workeroutput", {})
+    node.config.stash[TOLD] += its.get("told", [])  # type: ignore[attr-defined]
+    JUDGED.update(its.get("judged", {}))
+    FAULTED.update(its.get("faulted", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Once each, in the order of the alphabet: every process says what it has not got."""
-    passed = [report.nodeid for report in terminalreporter.stats.get("passed", []) if report.when == "call"]
-    counts = [f"{what}: {_count(passed, under)} passed" for what, under in COUNTED.items() if _count(passed, under)]
-    sums = [f"{what}: {count}" for what, count in terminalreporter.config.stash[TALLY].items()]
-    lines = [*sorted(set(terminalreporter.config.stash[TOLD])), *counts, *sums]
+    """What was told, and how the simulated Stripe did."""
+    lines = sorted(terminalreporter.config.stash[TOLD]) + _about_stripe(terminalreporter)
     if lines:
         terminalreporter.section("what was counted")
         for line in lines:
             terminalreporter.write_line(line)
 
 
-def _count(nodeids: Iterable[str], under: tuple[str, ...]) -> int:
-    return sum(nodeid.startswith(under) for nodeid in nodeids)
+def _about_stripe(terminalreporter: pytest.TerminalReporter) -> list[str]:
+    """Nothing where no test asked it anything."""
+    if not JUDGED:
+        return []
+    ran = {
+        report.nodeid: outcome
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    }
+    kinds = {
+        "conformance": [each for each in ran if each.startswith("tests/marketplace/payments/stripesim/")],
+        "contract": [each for each in ran if each.startswith("tests/contract/")],
+        "fault": [each for each in ran if each in FAULTED],
+    }
+    lines = [
+        f"Stripe, simulated: {sum(ran[each] == 'passed' for each in tests)} of {len(tests)} {kind} tests passed"
+        for kind, tests in kinds.items()
+    ]
+    lines.append(f"Stripe, simulated: {JUDGED['validated']} requests and answers validated, drift {JUDGED['drift']}")
+    if not os.environ.get("STRIPE_TEST_KEY"):
+        lines.append("never run against Stripe: STRIPE_TEST_KEY is not set")
+    return lines

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from marketplace.common.errors import Conflict
-from marketplace.ledger.models import Account, Code, Entry, Journal
+from marketplace.common.ids import new_id
+from marketplace.ledger.models import Account, Code
 from marketplace.ledger.periods import open_from
-from marketplace.ledger.selectors import lock_accounts
+
+# Migration 0011. One round trip, because a posting waits for nothing but the disk: alone it is a transaction by itself.
+POST = """
+SELECT fallow_post(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[]::jsonb[],
+    %s::int[], %s::bigint[], %s::bigint[])
+"""
 
 
 class InsufficientFunds(Conflict):
@@ -32,7 +40,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A journal between the platform's own accounts, which no row lock keeps apart."""
+    """A journal to be."""
 
     ref: str
     code: Code
@@ -41,24 +49,19 @@ class Posting:
     data: Mapping[str, Any]
 
 
-@transaction.atomic
 def post_many(postings: Sequence[Posting], *, now: datetime) -> None:
-    """Post many journals in two statements. Every `ref` must be new: IntegrityError otherwise, and nothing moves."""
-    assert not any(leg.account.is_running for each in postings for leg in each.legs), "firms' accounts need a lock"
-    for each in postings:
-        _assert_balanced(each.legs)
-    open_from()  # a close of the books waits for us
-    journals = Journal.objects.bulk_create(
-        Journal(ref=each.ref, code=each.code, at=now, subject=each.subject, data=dict(each.data)) for each in postings
-    )
-    Entry.objects.bulk_create(
-        Entry(journal=journal, account=leg.account, currency=leg.account.currency, amount_micros=leg.amount_micros)
-        for journal, each in zip(journals, postings, strict=True)
-        for leg in each.legs
-    )
+    """Post many journals in one statement. Every `ref` must be new: IntegrityError otherwise, and nothing moves.
+
+    Raises InsufficientFunds when a firm's account would fall below zero with all of them; nothing moves then either.
+    """
+    if not postings:
+        return
+    with transaction.atomic():
+        posted = _post(postings, [now] * len(postings))
+        if len(posted) < len(postings):
+            raise IntegrityError(f"posted before: {sorted({each.ref for each in postings} - posted)}")
 
 
-@transaction.atomic
 def post(
     *,
     ref: str,
@@ -76,29 +79,36 @@ def post(
     Raises InsufficientFunds when a firm's account would fall below zero. The legs must sum to zero in each currency:
     anything else is our own mistake, and PostgreSQL refuses it as well.
     """
-    moves = [leg for leg in legs if leg.amount_micros]
-    _assert_balanced(moves)
+    moves = tuple(leg for leg in legs if leg.amount_micros)
     if not moves:
         return False
-    at, told = _counts_for(happened_at, now)
-    lock_accounts(leg.account.pk for leg in moves if leg.account.is_running)
-    journal, is_new = Journal.objects.get_or_create(
-        ref=ref, defaults={"code": code, "at": at, "subject": subject, "data": dict(data or {}) | told}
-    )
-    if not is_new:
-        return False
-    entries = [
-        Entry(journal=journal, account=leg.account, currency=leg.account.currency, amount_micros=leg.amount_micros)
-        for leg in moves
+    with transaction.atomic() if happened_at else contextlib.nullcontext():  # what is open stays so until it is posted
+        at, told = _counts_for(happened_at, now)
+        return ref in _post([Posting(ref, code, moves, subject, dict(data or {}) | told)], [at])
+
+
+def _post(postings: Sequence[Posting], ats: Sequence[datetime]) -> set[str]:
+    """The refs that were new. Firms' accounts are locked in the order of their keys until the transaction ends."""
+    for each in postings:
+        _assert_balanced(each.legs)
+    legs = [(number, leg) for number, each in enumerate(postings, 1) for leg in each.legs]
+    given: list[Any] = [
+        [new_id("jrn") for _ in postings],
+        [each.ref for each in postings],
+        [str(each.code) for each in postings],
+        list(ats),
+        [each.subject for each in postings],
+        [json.dumps(each.data) for each in postings],
+        [number for number, _ in legs],
+        [leg.account.pk for _, leg in legs],
+        [leg.amount_micros for _, leg in legs],
     ]
-    try:
-        with transaction.atomic():
-            Entry.objects.bulk_create(entries)
-    except IntegrityError as error:
-        if "account_never_negative" not in str(error):
-            raise
-        raise InsufficientFunds("there is not enough money for this") from error
-    return True
+    with connection.cursor() as cursor:
+        cursor.execute(POST, given)
+        (posted,) = cursor.fetchone()
+    if posted is None:
+        raise InsufficientFunds("there is not enough money for this")
+    return set(posted)
 
 
 def _counts_for(happened_at: datetime | None, now: datetime) -> tuple[datetime, dict[str, str]]:

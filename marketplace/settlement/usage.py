@@ -46,22 +46,37 @@ class Usage:
 def usage_after(*, before: Usage, points: Iterable[ReportPoint], window: Window, freeze_before_ms: int) -> Usage:
     """The usage with the reports observed from the frozen point on (older ones are ignored, so they may be left out).
 
-    What ends before `freeze_before_ms` is frozen. The two points around a frozen boundary must both be given.
+    What ends before `freeze_before_ms` is frozen, and so is all that reports without a gap tell: none is missing that
+    could come late. The two points around a frozen boundary must both be given.
     """
     since = window.start_ms if before.frozen_through_ms is None else before.frozen_through_ms
-    spans = [(start, end, cards) for start, end, cards in _proven_spans(points, window) if end > since]
-    boundary = max(since, min(freeze_before_ms, window.end_ms))
+    unique = {(point.run, point.seq): point for point in points}
+    ordered = [unique[key] for key in sorted(unique)]
+    spans = [(start, end, cards) for start, end, cards in _proven_spans(ordered, window) if end > since]
+    complete = _complete_through(ordered, since)
+    boundary = max(since, min(max(freeze_before_ms, complete), window.end_ms))
     frozen = before.frozen_gpu_ms + _gpu_ms(spans, since, boundary)
     open_part = _gpu_ms(spans, boundary, window.end_ms)
     proven = max((end for _, end, _ in spans), default=before.proven_until_ms)
     return Usage(frozen + open_part, proven, frozen, boundary)
 
 
-def _proven_spans(points: Iterable[ReportPoint], window: Window) -> list[tuple[int, int, int]]:
+def _complete_through(ordered: Sequence[ReportPoint], since: int) -> int:
+    """Up to when every report is there, from `since` on: one run, number after number, each later than the one before.
+
+    `since` when it can't be told.
+    """
+    if not ordered or ordered[0].observed_ms > since:
+        return since
+    follows = all(a.run == b.run and a.seq + 1 == b.seq and a.observed_ms < b.observed_ms for a, b in pairwise(ordered))
+    return ordered[-1].observed_ms if follows else since
+
+
+def _proven_spans(ordered: Sequence[ReportPoint], window: Window) -> list[tuple[int, int, int]]:
     """Disjoint (start, end, healthy cards) in server ms, inside the window, in order."""
     spans: list[tuple[int, int, int]] = []
     free_from = window.start_ms
-    for earlier, later in _pairs(points):
+    for earlier, later in _pairs(ordered):
         span = _span(earlier, later, window)
         if span is None:
             continue
@@ -73,10 +88,8 @@ def _proven_spans(points: Iterable[ReportPoint], window: Window) -> list[tuple[i
     return spans
 
 
-def _pairs(points: Iterable[ReportPoint]) -> Iterable[tuple[ReportPoint, ReportPoint]]:
-    """Neighbours within a run, each report once, ordered by the end of their time."""
-    unique = {(point.run, point.seq): point for point in points}
-    ordered = [unique[key] for key in sorted(unique)]
+def _pairs(ordered: Sequence[ReportPoint]) -> Iterable[tuple[ReportPoint, ReportPoint]]:
+    """Neighbours within a run, ordered by the end of their time."""
     pairs = [(a, b) for a, b in pairwise(ordered) if a.run == b.run]
     return sorted(pairs, key=lambda pair: (pair[1].observed_ms, pair[1].run, pair[1].seq))
 

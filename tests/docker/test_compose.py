@@ -48,6 +48,27 @@ def test_only_the_migration_may_act_as_the_owner_of_the_tables(name: str) -> Non
     assert "fallow_owner" in SERVICES["migrate"]["environment"]["DATABASE_OWNER_URL"]
 
 
+# For tests and demonstrations, the migration's alone, or the relay's own container's; never an operator's word.
+NOT_PASSED = {"DEBUG", "FALLOW_DEMO", "SIMULATED_CARDS_COUNT", "STRIPE_API_URL", "DATABASE_OWNER_URL", "RELAY_PORT"} | {
+    "RELAY_HOST_KEY_FILE", "RELAY_BIND", "RELAY_CONNECTIONS_PER_ADDRESS", "RELAY_LOGINS_PER_ADDRESS",
+}  # fmt: skip
+READ = re.compile(r'\benv(?:_\w+)?\(\s*(?:#[^\n]*\s*)?"([A-Z_]+)"')
+
+
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+def test_every_setting_reaches_every_process(name: str) -> None:
+    """A line without a value is what .env says: https://docs.docker.com/compose/how-tos/environment-variables/."""
+    read = set(READ.findall((DOCKER.parent / "marketplace/settings.py").read_text()))
+    assert {"STRIPE_SECRET_KEY", "STRIPE_SELLER_COUNTRIES", "WIRE_IBAN", "BANK_DETAILS_KEY"} <= read
+    assert read - NOT_PASSED <= set(SERVICES[name]["environment"])
+    assert not (NOT_PASSED - set(SERVICES["relay"]["environment"])) & set(SERVICES[name]["environment"])
+
+
+def test_photos_are_kept_where_something_can_be_written() -> None:
+    kept = SERVICES["web"]["environment"]["MEDIA_ROOT"]
+    assert [each for each in SERVICES["web"]["volumes"] if kept.startswith(each.partition(":")[2])]
+
+
 def dockerfile(name: str) -> str:
     return (DOCKER / f"{name}.Dockerfile").read_text()
 

@@ -91,7 +91,7 @@ def obey(host: Host) -> None:
 @pytest.mark.trial
 @pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
-def test_every_node_is_proven_once_whatever_is_killed():
+def test_every_node_is_proven_once_whatever_is_killed(tell):
     market = Market(RunningClock())
     hosts = [market.host(count=2, proven_at=None) for _ in range(NODES)]
     for host in hosts:
@@ -110,7 +110,7 @@ def test_every_node_is_proven_once_whatever_is_killed():
         until(all_proven, 600)
         while workers.killed < KILLS:
             workers.kill_one()
-    print(f"\n{NODES} nodes proven by {WORKERS} workers, {KILLS} kills (TRIALS=full: 60, 40)")
+    tell(f"{NODES} nodes proven by {WORKERS} workers, {KILLS} kills (TRIALS=full: 60, 40)")
     proven = list(Event.objects.filter(type="node.proven").values_list("subject", flat=True))
     assert sorted(proven) == sorted(host.node.public_id for host in hosts)
     assert not Event.objects.filter(type="node.proving_failed").exists()

@@ -140,7 +140,8 @@ def _charge_saved(client: stripe.StripeClient, order: Order) -> Receipt:
 
 
 def _find_charge(client: stripe.StripeClient, order: Order) -> Receipt | None:
-    found = _mine(client.v1.payment_intents.list(_since(order)).auto_paging_iter(), order)
+    given: Any = {**_since(order), "customer": order.params["customer_id"]}
+    found = _mine(client.v1.payment_intents.list(given).auto_paging_iter(), order)
     if found is None or found.status in {"succeeded", "processing"}:
         return None if found is None else Receipt(found.id)
     error = found.last_payment_error

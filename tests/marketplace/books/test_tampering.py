@@ -14,6 +14,18 @@ from marketplace.books.models import Document, DocumentKind, Series
 from marketplace.ledger.models import Entry, Journal, PeriodLock, ReopenRequest, Snapshot
 from marketplace.ledger.periods import ask_to_reopen, close_until
 from marketplace.ledger.snapshots import take_snapshots
+from marketplace.payments.models import (
+    BankDetails,
+    BankFile,
+    BankStatement,
+    Deposit,
+    GatewayCall,
+    GatewayNotice,
+    Payout,
+    PayoutApproval,
+    PayoutFile,
+)
+from marketplace.payments.services import new_deposit
 from tests.factories import NOON, fund, make_firm, make_person
 from tests.marketplace.books.trade import DECEMBER, NOVEMBER
 from tests.marketplace.ledger.test_posting import TAMPERING
@@ -109,10 +121,83 @@ BOOKS = {
     "delete a snapshot": "DELETE FROM ledger_snapshot",
 }  # fmt: skip
 
+PAYMENTS = {
+    "forget that a bank's file was imported": "DELETE FROM payments_bankfile",
+    "let a bank's file be another": "UPDATE payments_bankfile SET sha256 = ''",
+    "change what the bank says is there": "UPDATE payments_bankstatement SET closing_micros = closing_micros + 1",
+    "change what the bank says was there": "UPDATE payments_bankstatement SET opening_micros = 0",
+    "delete a statement": "DELETE FROM payments_bankstatement",
+    "truncate the statements": "TRUNCATE payments_bankstatement CASCADE",
+    "name another who sent the payouts": "UPDATE payments_payoutfile SET made_by_id = made_by_id + 1",
+    "send payouts once more": "DELETE FROM payments_payoutfile",
+    "say that another operator agreed": "UPDATE payments_payoutapproval SET operator_id = operator_id + 1",
+    "take an approval back": "DELETE FROM payments_payoutapproval",
+    "agree twice": """
+        INSERT INTO payments_payoutapproval (payout_id, operator_id, at)
+        SELECT payout_id, operator_id, now() FROM payments_payoutapproval
+    """,
+    "ask for less than nothing": "UPDATE payments_payout SET amount_micros = -amount_micros",
+    "pay for the same reference twice": "UPDATE payments_payout SET reference = 'a'",
+    "announce less than nothing": "UPDATE payments_deposit SET amount_micros = 0",
+    "make a call twice": """
+        INSERT INTO payments_gatewaycall (public_id, gateway, operation, subject, params, key, state, attempts,
+            created_at, next_try_at, must_look, is_given_up, object_id, error_code, error)
+        SELECT 'gwc_y', gateway, operation, subject, params, key, state, 0, now(), now(), false, false, '', '', ''
+        FROM payments_gatewaycall
+    """,
+    "hear of an event twice": """
+        INSERT INTO payments_gatewaynotice (public_id, gateway, event_id, type, object_type, object_id, account,
+            source, happened_at, received_at, state, attempts, next_try_at, error)
+        SELECT 'gwn_y', gateway, event_id, type, object_type, object_id, account, source, now(), now(), state, 0,
+            now(), '' FROM payments_gatewaynotice
+    """,
+    "post past the ledger's own lock": """
+        CREATE OR REPLACE FUNCTION fallow_lock_accounts(ids bigint[]) RETURNS void LANGUAGE sql AS 'SELECT'
+    """,
+    "post what does not sum to zero": """
+        SELECT fallow_post('{jrn_z}', '{z}', '{x}', ARRAY[now()], '{""}', ARRAY['{}'::jsonb], '{1}', ARRAY[a.id], '{5}')
+        FROM ledger_account a WHERE a.kind = 'wallet'
+    """,
+    "post into the closed month by the function": """
+        SELECT fallow_post('{jrn_z}', '{z}', '{x}', '{2026-11-30}', '{""}', ARRAY['{}'::jsonb], '{1,1}',
+            ARRAY[w.id, c.id], '{5,-5}')
+        FROM ledger_account w, ledger_account c WHERE w.kind = 'wallet' AND c.kind = 'clearing'
+    """,
+    "post by the function to an account of another currency": """
+        WITH other AS (INSERT INTO ledger_account (kind, currency, ref, is_running, balance_micros)
+            VALUES ('clearing', 'EUR', 'x', false, 0) RETURNING id)
+        SELECT fallow_post('{jrn_z}', '{z}', '{x}', '{2026-12-03}', '{""}', ARRAY['{}'::jsonb], '{1,1}',
+            ARRAY[w.id, other.id], '{5,-5}')
+        FROM ledger_account w, other WHERE w.kind = 'wallet'
+    """,
+}  # fmt: skip
+FIRST_COLUMNS = """
+SELECT DISTINCT c.relname, a.attname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1
+WHERE p.proname = 'fallow_append_only' AND t.tgname LIKE '%_append_only' ORDER BY 1
+"""
+
+
+def kept_tables():
+    """What each table that is only added to refuses, whichever there are."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIRST_COLUMNS)
+        tables = cursor.fetchall()
+    assert len(tables) > 20
+    return {
+        f"{verb} {table}": statement.format(table=table, column=column)
+        for table, column in tables
+        for verb, statement in (
+            ("change", "UPDATE {table} SET {column} = {column}"),
+            ("delete from", "DELETE FROM {table}"),
+            ("truncate", "TRUNCATE {table} CASCADE"),
+        )
+    }
+
 
 @pytest.fixture
 def books(transactional_db):
-    """A wallet, an invoice of 100 micros, November closed, a request to reopen it."""
+    """A wallet, an invoice of 100 micros, November closed, a request to reopen it; a bank's file, a payout, a call."""
     firm, operator = make_firm(), make_person(is_operator=True)
     make_person(is_operator=True)
     make_person()
@@ -128,27 +213,59 @@ def books(transactional_db):
         series_of(issuer, is_credit=True)
     close_until(operator=operator, until=DECEMBER, now=DECEMBER + timedelta(days=1))
     ask_to_reopen(operator=operator, until=NOVEMBER - timedelta(days=31), reason="x", now=DECEMBER + timedelta(days=1))
+    payments(firm, operator)
+
+
+def payments(firm, operator):
+    """A row or two of everything that payments keep."""
+    file = BankFile.objects.create(sha256=b"x", name="x", bytes_count=1, imported_at=NOON)
+    BankStatement.objects.create(
+        file=file, account="x", currency="USD", from_on=NOON, to_on=NOON, opening_micros=1, closing_micros=2,
+        lines_count=0, new_count=0,
+    )  # fmt: skip
+    details = BankDetails.objects.create(
+        firm=firm, holder="x", sealed_account=b"x", created_by=operator, created_at=NOON, usable_at=NOON
+    )
+    sent = PayoutFile.objects.create(currency="USD", made_by=operator, made_at=NOON)
+    for reference in ("a", "b"):
+        payout = Payout.objects.create(
+            firm=firm, currency="USD", amount_micros=1, bank_details=details, reference=reference, file=sent,
+            created_at=NOON,
+        )  # fmt: skip
+    PayoutApproval.objects.create(payout=payout, operator=operator, at=NOON)
+    new_deposit(firm, "wire", "USD", 1_000_000, "test", NOON)
+    GatewayCall.objects.create(
+        gateway="stripe", operation="refund", subject="x", params={}, key="x", created_at=NOON, next_try_at=NOON
+    )
+    GatewayNotice.objects.create(
+        gateway="stripe", event_id="evt_x", type="x", object_type="x", object_id="x", source="sent", happened_at=NOON,
+        received_at=NOON, next_try_at=NOON,
+    )  # fmt: skip
+
+
+KEPT = (
+    Journal, Entry, Document, Series, PeriodLock, ReopenRequest, Snapshot, BankFile, BankStatement, Payout, PayoutFile,
+    PayoutApproval, Deposit, GatewayCall, GatewayNotice,
+)  # fmt: skip
 
 
 def everything():
     """Every row of what must not change."""
-    return [
-        list(model.objects.order_by("pk").values())
-        for model in (Journal, Entry, Document, Series, PeriodLock, ReopenRequest, Snapshot)
-    ]
+    return [list(model.objects.order_by("pk").values()) for model in KEPT]
 
 
 def test_every_statement_that_tampers_is_refused(books, tell):
     before, refused = everything(), []
-    for name, attack in (TAMPERING | BOOKS).items():
+    attacks = TAMPERING | BOOKS | PAYMENTS | kept_tables()
+    for name, attack in attacks.items():
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(attack)
         except DatabaseError as error:
             refused.append(name)
             assert "syntax" not in str(error) and "does not exist" not in str(error), (name, error)
-    tell(f"{len(refused)} of {len(TAMPERING | BOOKS)} statements that tamper were refused")
-    assert set(refused) == set(TAMPERING | BOOKS)
+    tell(f"{len(refused)} of {len(attacks)} statements that tamper were refused")
+    assert set(refused) == set(attacks)
     assert everything() == before
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from marketplace.ledger.models import Account, AccountKind, Code, Entry, Journal
 from marketplace.ledger.selectors import account_for, balance_micros, balances_after, entries_total, statement
-from marketplace.ledger.services import InsufficientFunds, Leg, post
+from marketplace.ledger.services import InsufficientFunds, Leg, Posting, post, post_many
 from tests.factories import NOON, fund, make_firm
 
+WAITS = "SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
 WALLET, ESCROW = AccountKind.WALLET, AccountKind.ESCROW
 
 
@@ -199,3 +200,50 @@ def test_any_sequence_agrees_with_a_plain_sum(moves):
         account.refresh_from_db()
         assert account.balance_micros == wallet == entries_total(account)
         assert balance_micros(firm=alice, kind=ESCROW, currency="USD", ref="ord_1") == escrow
+
+
+@pytest.mark.django_db
+def test_many_journals_are_posted_together_or_not_at_all():
+    alice = make_firm()
+    fund(alice, 5_000_000)
+    wallet, other = (account_for(firm=alice, kind=kind, currency="USD") for kind in (WALLET, AccountKind.EARNINGS))
+
+    def posting(number, micros):
+        return Posting(f"many:{number}", Code.CORRECTION, (Leg(wallet, -micros), Leg(other, micros)), "", {"n": number})
+
+    post_many([posting(number, number * 1_000_000) for number in (1, 2)], now=NOON)
+    assert balance_micros(firm=alice, kind=WALLET, currency="USD") == 2_000_000
+    with pytest.raises(IntegrityError, match="many:2"), transaction.atomic():
+        post_many([posting(2, 1), posting(3, 1)], now=NOON)
+    with pytest.raises(InsufficientFunds):  # each of them alone could be paid
+        post_many([posting(4, 1_500_000), posting(5, 1_500_000)], now=NOON)
+    assert balance_micros(firm=alice, kind=WALLET, currency="USD") == 2_000_000
+    assert list(Journal.objects.filter(ref__startswith="many").order_by("pk").values_list("ref", "data__n")) == [
+        ("many:1", 1),
+        ("many:2", 2),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_post_the_same_ref_at_the_same_time_one_does():
+    """They share no account that keeps a balance, so no lock of ours is between them."""
+    outside = [account_for(firm=None, kind=AccountKind.CLEARING, currency="USD", ref=ref) for ref in ("a", "b")]
+    found = []
+
+    def late():
+        found.append(post(ref="same", code=Code.CORRECTION, legs=legs, now=NOON))
+        connections.close_all()
+
+    legs = [Leg(outside[0], -5), Leg(outside[1], 5)]
+    second = threading.Thread(target=late)
+    with transaction.atomic():
+        assert post(ref="same", code=Code.CORRECTION, legs=legs, now=NOON)
+        second.start()
+        with connection.cursor() as cursor:
+            cursor.execute(WAITS)
+            while cursor.fetchone() is None:
+                cursor.execute("SELECT pg_sleep(0.01)")
+                cursor.execute(WAITS)
+    second.join()
+    assert found == [False]
+    assert Entry.objects.count() == 2

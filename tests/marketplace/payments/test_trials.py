@@ -12,7 +12,7 @@ import stripe
 from django.db import transaction
 from django.test import Client
 
-from marketplace.ledger.models import AccountKind, Code, Entry
+from marketplace.ledger.models import AccountKind, Code
 from marketplace.ledger.selectors import account_for, balance_micros
 from marketplace.ledger.services import Leg, post
 from marketplace.payments import inbox
@@ -35,6 +35,8 @@ from marketplace.payments.services import new_deposit
 from marketplace.payments.transfers import send_earnings
 from tests.factories import make_firm
 from tests.marketplace.payments.conftest import SECRET
+from tests.reconciled import unreconciled
+from tests.stripesim import every
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.trial, pytest.mark.timeout(7200)]
 FULL = os.environ.get("TRIALS") == "full"
@@ -97,29 +99,16 @@ def earn(here, buyer, seller, number):
     post(ref=f"trial:{number}", code=Code.SETTLEMENT, legs=legs, now=here.now)
 
 
-def every(listed):
-    return list(listed({"limit": 100}).auto_paging_iter())
-
-
-def unreconciled(here):
-    """Entries of Stripe's books and of our clearing account that do not fit each other one to one."""
-    theirs = {f"stripe:{each.id}": each.net * 10_000 for each in every(here.sim.client().v1.balance_transactions.list)}
-    clearing = account_for(firm=None, kind=AccountKind.CLEARING, currency="USD", ref="stripe")
-    ours = dict(Entry.objects.filter(account=clearing).values_list("journal__ref", "amount_micros"))
-    differ = set(theirs) ^ set(ours)
-    return sorted(differ | {ref for ref in set(theirs) & set(ours) if theirs[ref] != -ours[ref]}), len(theirs)
-
-
-def test_calls_under_faults_have_one_effect_each_and_all_reconcile(here, settings):
+def test_calls_under_faults_have_one_effect_each_and_all_reconcile(here, settings, tell):
     settings.EARNINGS_CLEAR_DAYS, settings.TRANSFER_MICROS_MIN = 0, 1
     here.sim.sim("faults", {"seed": 7, "requests": FAULTS})
     sellers = ready_sellers(here, max(4, CALLS // 200))
     here.sim.sim("faults", {})
-    rule = buyer_with_card(here)
+    rules = [buyer_with_card(here) for _ in range(max(2, CALLS // 200))]
     here.sim.sim("faults", {"seed": 11, "requests": FAULTS})
     charges, number = CALLS // 2, 0
-    for _ in range(charges):
-        charge(here, rule)
+    for turn in range(charges):
+        charge(here, rules[turn % len(rules)])
     finish(here)
     deposits = list(Deposit.objects.filter(state="confirmed"))
     for deposit in deposits[: charges // 2]:
@@ -130,7 +119,7 @@ def test_calls_under_faults_have_one_effect_each_and_all_reconcile(here, setting
     while GatewayCall.objects.count() < CALLS:
         for seller in sellers:
             number += 1
-            earn(here, rule.firm, seller, number)
+            earn(here, rules[number % len(rules)].firm, seller, number)
         send_earnings(now=here.now)
         finish(here)
     struck = here.sim.sim("faults")["struck"]
@@ -145,11 +134,11 @@ def test_calls_under_faults_have_one_effect_each_and_all_reconcile(here, setting
         "refunds": len(refunds) - DepositRefund.objects.filter(state="paid").count(),
         "transfers": len(transfers) - SellerTransfer.objects.filter(state="paid").count(),
     }
-    differences, entries = unreconciled(here)
+    differences, entries = unreconciled(here.sim.client())
     calls = Counter(GatewayCall.objects.values_list("state", flat=True))
     attempts = sum(GatewayCall.objects.values_list("attempts", flat=True))
-    print(
-        f"\n{sum(calls.values())} gateway calls in {attempts} attempts at 20 % faults (TRIALS=full: 10 000): "
+    tell(
+        f"{sum(calls.values())} gateway calls in {attempts} attempts at 20 % faults (TRIALS=full: 10 000): "
         f"{dict(calls)}, doubles {doubles}, {entries} entries of Stripe's books, {len(differences)} not reconciled, "
         f"struck {struck}"
     )
@@ -180,7 +169,7 @@ def pay_outside(here, count):
     return firms, paid, disputed
 
 
-def test_events_in_any_order_twice_or_never_end_where_the_oracle_is(here):
+def test_events_in_any_order_twice_or_never_end_where_the_oracle_is(here, tell):
     payments = EVENTS // 4
     firms, paid, disputed = pay_outside(here, payments)
     unpaid = new_deposit(firms[0], "stripe", "USD", 77 * DOLLAR, "trial", here.now)
@@ -207,8 +196,8 @@ def test_events_in_any_order_twice_or_never_end_where_the_oracle_is(here):
     filled = inbox.fill_gaps(now=here.now)
     finish(here)
     collect_debts(now=here.now)
-    print(
-        f"\n{len(deliveries)} deliveries of {len(events)} events (TRIALS=full: 20 000), {dropped} dropped, "
+    tell(
+        f"{len(deliveries)} deliveries of {len(events)} events (TRIALS=full: 20 000), {dropped} dropped, "
         f"{filled} found in the list, {forged} forged: {answers[400]} refused, {GatewayNotice.objects.count()} kept"
     )
     wallets = {firm: balance_micros(firm=firm, kind=AccountKind.WALLET, currency="USD") for firm in firms}
@@ -218,4 +207,4 @@ def test_events_in_any_order_twice_or_never_end_where_the_oracle_is(here):
     assert wallets == {firm: paid[firm] - disputed[firm] for firm in firms}
     assert sum(PaymentDispute.objects.values_list("held_micros", flat=True)) == sum(disputed.values())
     assert Deposit.objects.get(pk=unpaid.pk).state == "created"
-    assert unreconciled(here)[0] == []
+    assert unreconciled(here.sim.client())[0] == []

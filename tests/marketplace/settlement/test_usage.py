@@ -93,6 +93,46 @@ def test_freezing_on_the_way_gives_the_same_as_looking_once(steps, data):
     assert usage.gpu_ms == usage.frozen_gpu_ms == gpu_ms(points, window)
 
 
+@st.composite
+def arrivals(draw):
+    """Reports of one agent that is restarted now and then, and when each of them arrives: LATE at the latest."""
+    found, at, seq, run = [], 0, 0, 1
+    for step in draw(st.lists(st.integers(1, 9), min_size=1, max_size=30)):
+        at += step
+        if draw(st.integers(0, 9)) == 0:
+            run, seq = run + 1, 0
+        seq += draw(st.sampled_from([1, 1, 1, 1, 1, 2]))  # now and then one is lost for good
+        healthy = (draw(st.sampled_from([True, True, False])), True)
+        mono = draw(st.sampled_from([at, at, at - 1]))
+        point = ReportPoint(run, seq, mono, at, draw(st.sampled_from([True, True, True, False])), healthy)
+        found.append((at + draw(st.sampled_from([0, 0, 0, 3, LATE])), point))
+    return found
+
+
+LATE, GAP = 25, 20
+GRACE = LATE + GAP  # what ends with the latest report may have begun a gap before it
+
+
+@settings(max_examples=500, deadline=None)
+@given(arrivals(), st.lists(st.integers(0, 320), max_size=12))
+def test_however_late_within_the_grace_reports_come_ticks_end_where_one_look_does(found, ticks):
+    window, usage = Window(start_ms=5, end_ms=250, gap_max_ms=GAP), Usage()
+    for tick in [*sorted(ticks), FOREVER]:
+        since = (window.start_ms if usage.frozen_through_ms is None else usage.frozen_through_ms) - window.gap_max_ms
+        known = [point for arrived, point in found if arrived <= tick and point.observed_ms >= since]
+        usage = usage_after(before=usage, points=known, window=window, freeze_before_ms=tick - GRACE)
+    assert usage.gpu_ms == usage.frozen_gpu_ms == gpu_ms([point for _, point in found], window)
+
+
+def test_what_reports_without_a_gap_tell_is_not_read_again():
+    whole = usage_after(before=Usage(), points=steady(6), window=WINDOW, freeze_before_ms=0)
+    assert (whole.frozen_through_ms, whole.frozen_gpu_ms) == (26_000, 25_000)
+    gap = usage_after(
+        before=Usage(), points=[*steady(3), *steady(3, seq=4, first=21_000)], window=WINDOW, freeze_before_ms=0
+    )
+    assert (gap.frozen_through_ms, gap.frozen_gpu_ms, gap.gpu_ms) == (1_000, 0, 30_000)
+
+
 def test_steady_reports_prove_everything_between_the_first_and_the_last():
     assert gpu_ms(steady(10)) == 45_000
     assert gpu_ms(steady(10, healthy=(True, True))) == 90_000

@@ -92,7 +92,7 @@ def _posting(ref: str, rows: list[Booked], accounts: dict[str, tuple]) -> Postin
     return Posting(ref=ref, code=Code.DEPOSIT, legs=tuple(legs), subject="", data={})
 
 
-def test_every_planted_difference_is_found_and_none_that_is_not_there():
+def test_every_planted_difference_is_found_and_none_that_is_not_there(tell):
     here = plant(ENTRIES, FAULTS)
     on_their_way(here)
     run = write(here)
@@ -103,8 +103,8 @@ def test_every_planted_difference_is_found_and_none_that_is_not_there():
     found = {Key(Kind(each.kind), each.subject, each.currency) for each in Difference.objects.all()}
     whole = books_of(run, leave_out=False)
     kinds = Counter(str(key.kind) for key in {(key.kind, key.subject): key for key in found}.values())
-    print(
-        f"\n{len(whole.entries)} entries and {len(whole.booked)} journals (TRIALS=full: 10 000), {FAULTS} planted: "
+    tell(
+        f"{len(whole.entries)} entries and {len(whole.booked)} journals (TRIALS=full: 10 000), {FAULTS} planted: "
         f"{len({key.subject for key in found & here.keys})} found, {len(found - here.keys)} false, "
         f"{len(here.keys - found)} missed, {dict(sorted(kinds.items()))}; {len(left_in.entries)} entries were left to "
         f"compare, {seconds:.1f} s"
@@ -122,7 +122,7 @@ def test_every_planted_difference_is_found_and_none_that_is_not_there():
     assert Difference.objects.filter(state="open").count() == Difference.objects.count() == len(here.keys)
 
 
-def test_real_flows_reconcile_and_a_lost_booking_is_found_and_closed(here, night, settings):
+def test_real_flows_reconcile_and_a_lost_booking_is_found_and_closed(here, night, settings, tell):
     settings.EARNINGS_CLEAR_DAYS, settings.TRANSFER_MICROS_MIN = 0, 1
     sellers = ready_sellers(here, 3)
     firms = [make_firm() for _ in range(4)]
@@ -157,8 +157,8 @@ def test_real_flows_reconcile_and_a_lost_booking_is_found_and_closed(here, night
     assert at_stripe() == before + suspense() == before + night.open()[0][2]
     here.hear()
     closed = night.run()
-    print(
-        f"\n{FLOWS} payments over HTTP (TRIALS=full: 100) with refunds, transfers, disputes and a payout, "
+    tell(
+        f"{FLOWS} payments over HTTP (TRIALS=full: 100) with refunds, transfers, disputes and a payout, "
         f"{entries} entries: {run.found_count} differences; one booking lost: {found.found_count} found, "
         f"then {closed.found_count}"
     )
