@@ -202,6 +202,7 @@ def test_a_lost_dispute_is_seen_by_whoever_paid_and_answered_by_an_operator(till
     assert "Disputed at your bank" in shown
     assert "Send back to the card" not in shown
     bob.open("/wallet/statement/?account=frozen")
+    assert bob.page.inner_text("nav[aria-label=Account] [aria-current]") == "Frozen"
     assert "40.00 USD" in bob.page.inner_text("section[aria-label=Entries]")
     assert adds_up(bob, firm) == before + 40_000_000
     operator.open("/operator/payments/")

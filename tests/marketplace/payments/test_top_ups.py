@@ -142,7 +142,7 @@ def test_on_the_pages_a_card_is_saved_and_a_rule_set_and_ended(here):
     here.sim.ask("POST", f"/checkout/{card.page_id}", "card=pm_card_visa")
     buyer.get(url("top-ups"), {"back": "1"})
     here.look()
-    assert "visa 4242" in buyer.get(url("top-ups")).content.decode()
+    assert "Visa 4242" in buyer.get(url("top-ups")).content.decode()
     buyer.post(url("top-ups"), {"key": "r", "below": "10.00", "amount": "50.00", "currency": "USD"})
     rule = TopUpRule.objects.get()
     other.post(url("top-up-end", rule.public_id))
