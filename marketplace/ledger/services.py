@@ -17,7 +17,7 @@ from marketplace.common.ids import new_id
 from marketplace.ledger.models import Account, Code
 from marketplace.ledger.periods import open_from
 
-# Migration 0011. One round trip, because a posting waits for nothing but the disk: alone it is a transaction by itself.
+# Migration 0013. One round trip, because a posting waits for nothing but the disk: alone it is a transaction by itself.
 POST = """
 SELECT fallow_post(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[]::jsonb[],
     %s::int[], %s::bigint[], %s::bigint[])
