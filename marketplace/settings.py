@@ -48,6 +48,14 @@ def env_per_currency(name: str, default: str) -> dict[str, str]:
     return {currency.strip(): value.strip() for currency, _, value in pairs}
 
 
+def env_micros_per_currency(name: str, default: str) -> dict[str, int]:
+    """`USD=500,EUR=500`, whole coins, as currency → micros."""
+    try:
+        return {currency: int(coins) * 1_000_000 for currency, coins in env_per_currency(name, default).items()}
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must give whole coins, like {default}") from error
+
+
 def env_secret(name: str) -> str:
     """A secret of 64 hex digits; where it is not set, one is made at the first start and kept under .local/."""
     if name in os.environ:
@@ -310,11 +318,8 @@ WIRE_ACCOUNTS = env_per_currency("WIRE_ACCOUNTS", "")  # `EUR=DE…,USD=US…`: 
 WIRE_CSV_COLUMNS = env("WIRE_CSV_COLUMNS", "")  # `account=IBAN;date=Booked on`: how the bank names its columns
 WIRE_CSV_DECIMAL = env("WIRE_CSV_DECIMAL", ".")
 WIRE_CSV_DATE = env("WIRE_CSV_DATE", "%Y-%m-%d")
-# Whole coins of each currency; what an operator books or pays out above it needs a second one. Without a line: always.
-TWO_PERSON_LIMITS = {
-    code: int(coins) * 1_000_000
-    for code, coins in env_per_currency("TWO_PERSON_LIMITS", "USD=10000,EUR=10000,CNY=70000").items()
-}
+# What an operator books or pays out above it needs a second one. Without a line: always.
+TWO_PERSON_LIMITS = env_micros_per_currency("TWO_PERSON_LIMITS", "USD=10000,EUR=10000,CNY=70000")
 DEPOSIT_DAYS = env_int("DEPOSIT_DAYS", 30)
 
 # Stripe; without a key there is none. STRIPE_API_URL is for the simulator, which takes no live key.
@@ -336,36 +341,26 @@ STRIPE_SELLER_COUNTRIES = env(  # where Stripe opens accounts for sellers: https
 ).split(",")
 STRIPE_CURRENCIES = [each for each in env("STRIPE_CURRENCIES", "USD,EUR").split(",") if each in CURRENCIES]
 
-# Payouts; amounts in whole coins of each currency.
-PAYOUT_MINIMUMS = {
-    code: int(coins) * 1_000_000 for code, coins in env_per_currency("PAYOUT_MINIMUMS", "USD=20,EUR=20,CNY=150").items()
-}
+# Payouts.
+PAYOUT_MINIMUMS = env_micros_per_currency("PAYOUT_MINIMUMS", "USD=20,EUR=20,CNY=150")
 EARNINGS_CLEAR_DAYS = env_int("EARNINGS_CLEAR_DAYS", 7)  # buyers may object as long: younger earnings do not leave
 PAYOUT_NEW_SELLER_DAYS = env_int("PAYOUT_NEW_SELLER_DAYS", 90)  # since the first earnings
 PAYOUT_RESERVE_BASIS_POINTS = env_int("PAYOUT_RESERVE_BASIS_POINTS", 1000)  # of a new seller's earnings is held
 PAYOUT_RESERVE_DAYS = env_int("PAYOUT_RESERVE_DAYS", 30)
 PAYOUT_WEEKDAY = env_int("PAYOUT_WEEKDAY", 0)  # Monday is 0; -1: no automatic payouts
-# Deposits by card of a firm none of whose card deposits is CARD_SEASON_DAYS old; whole coins, without a line: none.
-CARD_FIRST_LIMITS, CARD_DAY_LIMITS, CARD_WEEK_LIMITS = (
-    {code: int(coins) * 1_000_000 for code, coins in env_per_currency(name, default).items()}
-    for name, default in (
-        ("CARD_FIRST_LIMITS", "USD=500,EUR=500"),
-        ("CARD_DAY_LIMITS", "USD=1000,EUR=1000"),
-        ("CARD_WEEK_LIMITS", "USD=2500,EUR=2500"),
-    )
-)
+# Deposits by card of a firm none of whose card deposits is CARD_SEASON_DAYS old; without a line: none.
+CARD_FIRST_LIMITS = env_micros_per_currency("CARD_FIRST_LIMITS", "USD=500,EUR=500")
+CARD_DAY_LIMITS = env_micros_per_currency("CARD_DAY_LIMITS", "USD=1000,EUR=1000")
+CARD_WEEK_LIMITS = env_micros_per_currency("CARD_WEEK_LIMITS", "USD=2500,EUR=2500")
 CARD_DEPOSITS_PER_DAY_MAX = env_int("CARD_DEPOSITS_PER_DAY_MAX", 5)
 CARDS_PER_WEEK_MAX = env_int("CARDS_PER_WEEK_MAX", 3)  # different ones of one firm, new or not
 THREE_D_SECURE = env("THREE_D_SECURE", "any")  # what is asked for of new firms, and from THREE_D_SECURE_FROM on
 if THREE_D_SECURE not in {"automatic", "any", "challenge"}:
     raise ImproperlyConfigured(f"THREE_D_SECURE must be automatic, any or challenge, not {THREE_D_SECURE!r}")
-THREE_D_SECURE_FROM = {  # whole coins; without a line: always
-    code: int(coins) * 1_000_000 for code, coins in env_per_currency("THREE_D_SECURE_FROM", "USD=1000,EUR=1000").items()
-}
+THREE_D_SECURE_FROM = env_micros_per_currency("THREE_D_SECURE_FROM", "USD=1000,EUR=1000")  # without a line: always
 DISPUTE_RESERVE_BASIS_POINTS = env_int("DISPUTE_RESERVE_BASIS_POINTS", 1000)  # of the platform's fees
-CARD_SEASON_DAYS = env_int(
-    "CARD_SEASON_DAYS", 30
-)  # what a younger card deposit paid for does not leave (docs/payments.md)
+# What a younger card deposit paid for does not leave: docs/payments.md.
+CARD_SEASON_DAYS = env_int("CARD_SEASON_DAYS", 30)
 BANK_DETAILS_HOLD_HOURS = env_int("BANK_DETAILS_HOLD_HOURS", 72)
 BANK_DETAILS_KEY = env_secret("BANK_DETAILS_KEY")  # seals the numbers of firms' accounts; in no table
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from django.test import Client
 
 from marketplace.accounts.models import ApiKey, Membership
 from marketplace.events.models import Event
 from tests.factories import api_of, make_firm, make_person
+from tests.waiting import let_older_transactions_end
 
 KEY = {"name": "robot", "scopes": ["read", "trade"]}
 
@@ -83,16 +82,6 @@ def test_the_last_owner_cannot_become_less():
     assert (answer.status_code, answer.json()["code"]) == (409, "last_owner")
 
 
-def feed_once_all_is_settled(client):
-    """The first three events; the feed holds back while any older transaction of the server still runs."""
-    deadline = time.monotonic() + 60
-    while True:
-        page = client.get("/api/v1/events/?limit=3").json()
-        if page["has_more"] or time.monotonic() > deadline:
-            return page
-        time.sleep(0.05)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_the_feed_goes_on_where_the_reader_was():
     alice, bob = make_firm(), make_firm()
@@ -100,7 +89,8 @@ def test_the_feed_goes_on_where_the_reader_was():
     make(api_of(bob), KEY)
     for number in range(3):
         make(client, KEY, f"k{number}")
-    first = feed_once_all_is_settled(client)
+    let_older_transactions_end()
+    first = client.get("/api/v1/events/?limit=3").json()
     assert (len(first["data"]), first["has_more"]) == (3, True)
     rest = client.get("/api/v1/events/", {"after": first["next_cursor"]}).json()
     nothing = client.get("/api/v1/events/", {"after": rest["next_cursor"]}).json()

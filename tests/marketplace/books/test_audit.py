@@ -20,6 +20,7 @@ from tests.conftest import TEST_DATABASE
 from tests.factories import NOON, fund, make_firm
 from tests.marketplace.books.trade import DECEMBER, Trade
 from tests.marketplace.ledger.test_wallet_api import analyse, entries_read
+from tests.waiting import let_older_transactions_end
 
 TABLES = ("books_document", "books_series", "ledger_entry", "ledger_account", "ledger_journal")
 PLANTS = {
@@ -70,6 +71,7 @@ def test_the_trial_balance_of_now_reads_no_entry_of_a_firms(frozen):
     firms = [make_firm() for _ in range(3)]
     for number in range(300):
         fund(firms[number % 3], 1_000_000)
+    let_older_transactions_end()
     take_snapshots(now=NOON + timedelta(days=1), least=1)
     fund(firms[0], 5)
     analyse()

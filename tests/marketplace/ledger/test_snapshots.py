@@ -15,6 +15,7 @@ from marketplace.ledger.services import Leg, post
 from marketplace.ledger.snapshots import balances_at, take_snapshots
 from tests.factories import NOON, fund, make_firm
 from tests.marketplace.ledger.test_wallet_api import analyse, entries_read
+from tests.waiting import let_older_transactions_end
 
 # (micros, minutes before or after the one before, a snapshot first?): times may go back, as those of two clocks do
 MOVES = st.lists(st.tuples(st.integers(1, 50), st.integers(-90, 90), st.booleans()), min_size=1, max_size=12)
@@ -79,6 +80,7 @@ def test_what_counts_for_an_earlier_time_does_not_stop_the_night():
     for ref, happened_at in (("old", NOON - timedelta(days=2)), ("new", NOON), ("late", NOON - timedelta(days=1))):
         legs = [Leg(outside, -1), Leg(wallet, 1)]
         post(ref=ref, code=Code.DEPOSIT, legs=legs, now=NOON, happened_at=happened_at)
+    let_older_transactions_end()
     assert take_snapshots(now=NOON, least=1) == 2
     balances = dict(Snapshot.objects.values_list("account", "balance_micros"))
     assert balances == {wallet.pk: 3, outside.pk: -1}
@@ -89,9 +91,11 @@ def test_the_nightly_tick_writes_once_a_night_and_leaves_small_accounts_alone():
     alice = make_firm()
     for _ in range(3):
         fund(alice, 1_000_000)
+    let_older_transactions_end()
     assert take_snapshots(now=NOON, least=4) == 0
     assert take_snapshots(now=NOON, least=3) == 1  # the platform's account waits for an hour
     fund(alice, 1)
+    let_older_transactions_end()
     assert take_snapshots(now=NOON + timedelta(hours=19), least=1) == 0
     assert take_snapshots(now=NOON + timedelta(hours=21), least=1) == 2
     assert set(Snapshot.objects.values_list("balance_micros", flat=True)) == {3_000_000, 3_000_001, -3_000_001}
