@@ -43,6 +43,7 @@ class Relay:
         self._key = host_key
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._rechecks: asyncio.Task[None] | None = None
+        self.is_closed = False
 
     @property
     def host_key(self) -> str:
@@ -73,7 +74,8 @@ class Relay:
         self._rechecks = asyncio.create_task(self._recheck_forever())
 
     async def close(self) -> None:
-        """Stop listening and drop every tunnel."""
+        """Stop listening and drop every tunnel, and whoever was being accepted."""
+        self.is_closed = True
         if self._rechecks is not None:
             self._rechecks.cancel()
         if self._acceptor is not None:
@@ -140,6 +142,9 @@ class _NodeConnection(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         self.peer = peer_of(conn.get_extra_info("peername"))
+        if self.relay.is_closed:
+            conn.abort()
+            return
         if self.relay.full(self.peer):
             log.warning("relay is full, a node at %s is turned away", self.peer)
             conn.abort()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -308,3 +309,30 @@ async def ask_for(connection: asyncssh.SSHClientConnection, port: int) -> None:
 async def hang_up(connection: asyncssh.SSHClientConnection) -> None:
     connection.close()
     await connection.wait_closed()
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_who_arrives_while_the_relay_closes_is_hung_up_on(relay: RunningRelay, turns: int) -> None:
+    """However far the relay had come with accepting it."""
+
+    async def arrive_and_close() -> socket.socket:
+        arrived = connect(relay.port)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await relay.relay.close()
+        return arrived
+
+    with relay.call(arrive_and_close()) as arrived:
+        assert ends(arrived)
+
+
+def ends(peer: socket.socket) -> bool:
+    """What was said before is read past."""
+    try:
+        while peer.recv(1024):
+            pass
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        return False
+    return True
