@@ -46,6 +46,7 @@ BEAT: dict[str, float] = {
     "books.issue_documents": 3600.0,
     "ledger.take_snapshots": 3600.0,
     "events.drop_old_idempotency_keys": 3600.0,
+    "accounts.forget_old_tries": 3600.0,
     "fleet.roll_up_hours": 300.0,
     "fleet.forget_old_hours": 3600.0,
 }

@@ -308,6 +308,10 @@ API_BURST = env_int("API_BURST", 1000)  # requests that one firm may send at onc
 API_PER_SECOND = env_int("API_PER_SECOND", 100)
 ENROL_BURST = env_int("ENROL_BURST", 100)  # enrolments that one address may send at once
 ENROL_PER_SECOND = env_int("ENROL_PER_SECOND", 1)
+PASSWORD_TRIES_PER_HOUR = env_int("PASSWORD_TRIES_PER_HOUR", 10)  # wrong ones for one person
+ADDRESS_TRIES_PER_HOUR = env_int("ADDRESS_TRIES_PER_HOUR", 100)  # wrong ones from one address, for whomever
+if min(PASSWORD_TRIES_PER_HOUR, ADDRESS_TRIES_PER_HOUR) < 1:
+    raise ImproperlyConfigured("PASSWORD_TRIES_PER_HOUR and ADDRESS_TRIES_PER_HOUR must be at least 1")
 CURRENCIES = env("CURRENCIES", "USD,EUR,CNY").split(",")
 
 # The operator's bank account for wires; what is empty is not shown.

@@ -37,7 +37,7 @@ def set_member(
 
     Raises Conflict: `no_such_person`, `person_exists` or `last_owner`.
     """
-    user = User.objects.filter(email__iexact=email).first()
+    user = User.objects.of_email(email).first()
     if user is None:
         if password is None:
             _refuse("no_such_person", "nobody signs in with this address: give a first password")

@@ -17,7 +17,12 @@ class UserManager(BaseUserManager["User"]):
     """Looks people up by e-mail address, whatever its case."""
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        return self.of_email(username or "").get()
+
+    def of_email(self, email: str) -> models.QuerySet[User]:
+        """The one person with this address, or nobody. In lower case, as the constraint has it: in upper case an
+        address with a dotless i is that of somebody else."""
+        return self.alias(lower=Lower("email")).filter(lower=Lower(models.Value(email)))
 
     def create_user(self, email: str, password: str | None = None, **columns: bool) -> User:
         """A person who signs in with e-mail and password."""
@@ -94,6 +99,22 @@ class Invitation(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(name="one_invitation_per_person_and_firm", fields=["firm", "user"])]
+
+
+class WrongPassword(models.Model):
+    """A password that was tried and was not, or is not yet, found right. Of whom was named, known or not, there is
+    only a hash; it goes when the right password comes."""
+
+    person_hash = models.BinaryField(null=True)
+    network = models.CharField(max_length=64)  # where it came from
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(name="wrong_password_of_person", fields=["person_hash", "at"]),
+            models.Index(name="wrong_password_of_network", fields=["network", "at"]),
+            models.Index(name="wrong_password_age", fields=["at"]),
+        ]
 
 
 class ApiKey(models.Model):

@@ -10,6 +10,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from marketplace.accounts import passwords
 from marketplace.accounts.keys import key_hash, key_hint, new_key
 from marketplace.accounts.models import ApiKey, Firm, Membership, User
 from marketplace.accounts.roles import Role, Scope
@@ -61,22 +62,21 @@ def check_password_strength(password: str, user: User) -> None:
         ) from error
 
 
-@transaction.atomic
-def change_password(*, user: User, current: str, new: str, now: datetime) -> None:
-    """The person chooses another password; every other session of theirs ends."""
-    if not user.check_password(current):
-        _refuse_password("/current", "wrong", "this is not your password")
+def change_password(*, user: User, current: str, new: str, address: str, now: datetime) -> None:
+    """The person, at this address, chooses another password; every other session of theirs ends.
+
+    Raises Invalid, and TooManyTries.
+    """
+    passwords.check(person=user, password=current, pointer="/current", address=address, now=now)
     if current == new:
-        _refuse_password("/password", "same", "choose another one than before")
+        detail = "choose another one than before"
+        raise Invalid(detail, errors=(FieldError("/password", "same", detail),))
     check_password_strength(new, user)
-    user.set_password(new)
-    user.must_change_password = False
-    user.save(update_fields=["password", "must_change_password"])
-    record_event(firm_id=None, type="user.password_changed", subject=user.public_id, actor=user.public_id, now=now)
-
-
-def _refuse_password(pointer: str, code: str, detail: str) -> None:
-    raise Invalid(detail, errors=(FieldError(pointer, code, detail),))
+    with transaction.atomic():
+        user.set_password(new)
+        user.must_change_password = False
+        user.save(update_fields=["password", "must_change_password"])
+        record_event(firm_id=None, type="user.password_changed", subject=user.public_id, actor=user.public_id, now=now)
 
 
 @transaction.atomic

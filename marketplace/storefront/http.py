@@ -9,6 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from django import forms
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import DataError, IntegrityError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from marketplace.accounts.authentication import Caller, session_caller
 from marketplace.accounts.models import User
+from marketplace.accounts.passwords import TooManyTries
 from marketplace.common.api import uncaught
 from marketplace.common.errors import DomainError, NotAllowed, NotFound
 
@@ -115,7 +117,14 @@ def blame(form: forms.Form, error: DomainError, fields: Mapping[str, str] | None
     for each in error.errors:
         form.add_error(named.get(each.pointer), sentence(each.detail))
     if not error.errors:
-        form.add_error(None, sentence(error.detail))
+        form.add_error(None, forms.ValidationError(sentence(error.detail), code=error.code))
+
+
+def form_status(form: forms.Form) -> int:
+    """The status of a page with this form: whether it is refused, and for a while whatever is in it."""
+    if form.has_error(NON_FIELD_ERRORS, TooManyTries.code):
+        return TooManyTries.status
+    return FORM_REFUSED if form.errors else 200
 
 
 def safe_next(request: HttpRequest, default: str) -> str:

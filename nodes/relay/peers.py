@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from marketplace.common.networks import network_of
 from nodes.relay.tunnels import Limits
-
-IPV6_PREFIX = 64  # what one customer gets at least
 
 
 def peer_of(peername: Any) -> str:
     """Who is at the other end, as far as limits go: an IPv4 address, or the network of an IPv6 address."""
     try:
-        address = ipaddress.ip_address(peername[0].partition("%")[0])
-    except (TypeError, IndexError, ValueError):
+        return network_of(peername[0])
+    except (TypeError, IndexError):
         return ""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    mapped = address.ipv4_mapped
-    return str(mapped or ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
 
 
 class Standing:

@@ -46,8 +46,8 @@ def bank(scene, settings):
 
 def name_account(scene, number, at):
     change_bank_details(
-        firm=scene.market.alice, person=scene.seller, password=PASSWORD, holder="Alice Rechenzentren GmbH & Co. KG",
-        account=number, bic="", now=at,
+        firm=scene.market.alice, person=scene.seller, password=PASSWORD, address="192.0.2.1",
+        holder="Alice Rechenzentren GmbH & Co. KG", account=number, bic="", now=at,
     )  # fmt: skip
 
 

@@ -157,8 +157,8 @@ def scene(configured: Till, stripesim_running: Simulated):
     _paid_by_stripe(seller, sim)
     now = clock.now()
     change_bank_details(
-        firm=wired, person=make_person(wired), password="correct horse battery", holder="Wanda",
-        account="DE89370400440532013000", bic="", now=now - timedelta(days=30),
+        firm=wired, person=make_person(wired), password="correct horse battery", address="192.0.2.1",
+        holder="Wanda", account="DE89370400440532013000", bic="", now=now - timedelta(days=30),
     )  # fmt: skip
     buyers = [make_firm() for _ in range(2)]
     payers: list[Payer] = [

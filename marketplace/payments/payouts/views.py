@@ -9,6 +9,7 @@ from rest_framework.views import APIView
 
 from marketplace.accounts.authentication import caller_of, require
 from marketplace.common import clock
+from marketplace.common.addresses import client_address
 from marketplace.common.api import PageQuery, page, parse, parse_query
 from marketplace.common.openapi import IDEMPOTENCY_KEY
 from marketplace.payments.payouts.selectors import all_terms, details_of, payout_of, payouts_of
@@ -105,7 +106,9 @@ class BankDetailsListView(APIView):
         caller, now = caller_of(request), clock.now()
         require(caller, "admin")
         body = parse(BankDetailsRequestShape, request.data)
-        details = change_bank_details(firm=caller.firm, person=caller.user, now=now, **body)
+        details = change_bank_details(
+            firm=caller.firm, person=caller.user, address=client_address(request), now=now, **body
+        )
         return Response(bank_details_json(details, now), status=201)
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from marketplace.accounts.authentication import SESSION_FIRM, Caller, require
 from marketplace.accounts.models import ApiKey, Membership, User
+from marketplace.accounts.passwords import sign_in
 from marketplace.accounts.roles import Scope
 from marketplace.accounts.services import (
     FirmDetails,
@@ -22,10 +23,11 @@ from marketplace.accounts.services import (
     sign_up,
 )
 from marketplace.common import clock
+from marketplace.common.addresses import client_address
 from marketplace.common.errors import DomainError, NotFound
 from marketplace.storefront.context import THEME_COOKIE, THEMES
 from marketplace.storefront.forms.accounts import KeyForm, PasswordForm, SignInForm, SignUpForm
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, person_page, safe_next
+from marketplace.storefront.http import blame, firm_page, form_status, person_page, safe_next
 
 THEME_SECONDS = 31_536_000
 KEY_SHOWN_ONCE = "key_shown_once"
@@ -35,17 +37,24 @@ KEY_SHOWN_ONCE = "key_shown_once"
 def sign_in_page(request: HttpRequest) -> HttpResponse:
     """E-mail address and password."""
     form = SignInForm(request.POST or None)
-    if form.is_valid():
-        values = form.cleaned_data
-        user = authenticate(request, username=values["email"], password=values["password"])
-        if user is not None:
-            login(request, user)
-            if user.must_change_password:
-                return redirect("storefront:password")
-            return redirect(safe_next(request, settings.LOGIN_REDIRECT_URL))
-        form.add_error(None, "There is no account with this address and password.")
+    if form.is_valid() and (person := _sign_in(request, form)):
+        login(request, person)
+        if person.must_change_password:
+            return redirect("storefront:password")
+        return redirect(safe_next(request, settings.LOGIN_REDIRECT_URL))
     context = {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}
-    return render(request, "storefront/account/sign_in.html", context, status=_status(form))
+    return render(request, "storefront/account/sign_in.html", context, status=form_status(form))
+
+
+def _sign_in(request: HttpRequest, form: SignInForm) -> User | None:
+    try:
+        person = sign_in(address=client_address(request), now=clock.now(), **form.cleaned_data)
+    except DomainError as error:
+        blame(form, error)
+        return None
+    if person is None:
+        form.add_error(None, "There is no account with this address and password.")
+    return person
 
 
 @require_http_methods(["GET", "POST"])
@@ -56,7 +65,7 @@ def sign_up_page(request: HttpRequest) -> HttpResponse:
         login(request, membership.user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, f"Welcome. {membership.firm.name} is ready to buy and sell.")
         return redirect("storefront:home")
-    return render(request, "storefront/account/sign_up.html", {"form": form}, status=_status(form))
+    return render(request, "storefront/account/sign_up.html", {"form": form}, status=form_status(form))
 
 
 def _sign_up(form: SignUpForm) -> Membership | None:
@@ -103,15 +112,17 @@ def password_page(request: HttpRequest, person: User) -> HttpResponse:
     """Choose another password; whoever was given the first one by a firm does so at the first sign-in."""
     form = PasswordForm(request.POST or None)
     if form.is_valid():
-        values = form.cleaned_data
+        given, address = form.cleaned_data, client_address(request)
         try:
-            change_password(user=person, current=values["current"], new=values["password"], now=clock.now())
+            change_password(
+                user=person, current=given["current"], new=given["password"], address=address, now=clock.now()
+            )
             update_session_auth_hash(request, person)
             messages.success(request, "The password is changed.")
             return redirect("storefront:home")
         except DomainError as error:
             blame(form, error)
-    return render(request, "storefront/account/password.html", {"form": form}, status=_status(form))
+    return render(request, "storefront/account/password.html", {"form": form}, status=form_status(form))
 
 
 @require_http_methods(["GET", "POST"])
@@ -130,7 +141,7 @@ def keys_page(request: HttpRequest, caller: Caller) -> HttpResponse:
     keys = ApiKey.objects.filter(firm=caller.firm).order_by("-pk")[:100]
     shown_once = request.session.pop(KEY_SHOWN_ONCE, "")
     context = {"form": form, "keys": keys, "new_key": shown_once, "may_change": Scope.ADMIN in caller.scopes}
-    response = render(request, "storefront/account/keys.html", context, status=_status(form))
+    response = render(request, "storefront/account/keys.html", context, status=form_status(form))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -143,7 +154,3 @@ def key_revoke(request: HttpRequest, caller: Caller, key_id: str) -> HttpRespons
     revoke_api_key(firm=caller.firm, public_id=key_id, actor=caller.actor, now=clock.now())
     messages.success(request, "The key is revoked.")
     return redirect("storefront:keys")
-
-
-def _status(form: Any) -> int:
-    return FORM_REFUSED if form.errors else 200

@@ -13,6 +13,7 @@ from marketplace.accounts.authentication import Caller, require
 from marketplace.accounts.models import Membership
 from marketplace.accounts.roles import Role, Scope
 from marketplace.common import clock
+from marketplace.common.addresses import client_address
 from marketplace.common.errors import DomainError
 from marketplace.common.ids import random_text
 from marketplace.payments.payouts.selectors import all_terms, details_held, details_in_force, payouts_of
@@ -22,7 +23,7 @@ from marketplace.payments.selectors import WIRE
 from marketplace.payments.sellers import way_of_paying
 from marketplace.storefront.forms.base import AmountField, PageForm
 from marketplace.storefront.forms.buying import currency_choices
-from marketplace.storefront.http import FORM_REFUSED, blame, firm_page, newest_first, sentence
+from marketplace.storefront.http import blame, firm_page, form_status, newest_first, sentence
 
 CENT_MICROS = 10_000
 PAGE = "storefront:payouts"
@@ -74,7 +75,7 @@ def payouts_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "is_owner": _is_owner(caller),
         "is_weekly": settings.PAYOUT_WEEKDAY >= 0,
     }
-    return render(request, "storefront/sell/payouts.html", context, status=FORM_REFUSED if form.errors else 200)
+    return render(request, "storefront/sell/payouts.html", context, status=form_status(form))
 
 
 @require_POST
@@ -105,7 +106,7 @@ def bank_details_page(request: HttpRequest, caller: Caller) -> HttpResponse:
         "hold_hours": settings.BANK_DETAILS_HOLD_HOURS,
         "is_owner": _is_owner(caller),
     }
-    return render(request, "storefront/sell/bank_details.html", context, status=FORM_REFUSED if form.errors else 200)
+    return render(request, "storefront/sell/bank_details.html", context, status=form_status(form))
 
 
 @require_POST
@@ -137,7 +138,8 @@ def _ask(request: HttpRequest, caller: Caller, form: PayoutForm) -> bool:
 
 def _change(request: HttpRequest, caller: Caller, form: DetailsForm) -> bool:
     try:
-        change_bank_details(firm=caller.firm, person=caller.user, now=clock.now(), **form.cleaned_data)
+        address = client_address(request)
+        change_bank_details(firm=caller.firm, person=caller.user, address=address, now=clock.now(), **form.cleaned_data)
     except DomainError as error:
         blame(form, error)
         return False

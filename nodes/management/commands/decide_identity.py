@@ -46,7 +46,7 @@ class Command(BaseCommand):
         if what is None:
             self.stdout.write("\n".join([*_waiting(clock.now())]) or "nothing waits")
             return
-        operator = User.objects.filter(email__iexact=options["operator"], is_operator=True).first()
+        operator = User.objects.of_email(options["operator"]).filter(is_operator=True).first()
         if operator is None:
             raise CommandError("--operator must be the address of an operator")
         try:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
+from marketplace.accounts import passwords
 from marketplace.accounts.models import Firm, Membership, User
 from marketplace.accounts.roles import Role
 from marketplace.accounts.selectors import lock_firm
@@ -19,27 +20,30 @@ from marketplace.payments.payouts.selectors import details_held, details_of
 from marketplace.payments.wire.account_numbers import compact, is_bic, is_iban, is_other, looks_like_iban, masked
 
 
-@transaction.atomic
 def change_bank_details(
-    *, firm: Firm, person: User | None, password: str, holder: str, account: str, bic: str, now: datetime
+    *, firm: Firm, person: User | None, password: str, address: str, holder: str, account: str, bic: str, now: datetime
 ) -> BankDetails:
     """Name another account; it is in force after BANK_DETAILS_HOLD_HOURS, the old one until then.
 
-    Only an owner does this, in person and with the password. Raises NotAllowed, Invalid for numbers whose check digits
-    do not fit, and Conflict while another change is held.
+    Only an owner does this, in person and with the password, from `address`. Raises NotAllowed, Invalid for a wrong
+    password or numbers whose check digits do not fit, TooManyTries, and Conflict while another change is held.
     """
     _require_owner(firm, person)
     assert person is not None
-    if not person.check_password(password):
-        raise Invalid("this is not your password", errors=(FieldError("/password", "wrong", "this is not it"),))
+    passwords.check(person=person, password=password, pointer="/password", address=address, now=now)
     number, code = compact(account), compact(bic)
     _check(holder, number, code)
+    return _name(firm, person, holder.strip(), number, code, now)
+
+
+@transaction.atomic
+def _name(firm: Firm, person: User, holder: str, number: str, code: str, now: datetime) -> BankDetails:
     lock_firm(firm)
     if details_held(firm, now):
         raise Conflict("another change is held: take it back first", code="change_held")
     details = BankDetails.objects.create(
         firm=firm,
-        holder=holder.strip(),
+        holder=holder,
         sealed_account=sealed(number),
         account_digest=digest(number),
         hint=masked(number),

@@ -38,8 +38,9 @@ def earn(firm, euros, at=LONG_AGO, currency="EUR"):
 def name_account(firm, person, account=THEIRS, at=LONG_AGO, holder="Alice GmbH", bic=""):
     """The firm's account at a bank."""
     return change_bank_details(
-        firm=firm, person=person, password="correct horse battery", holder=holder, account=account, bic=bic, now=at
-    )
+        firm=firm, person=person, password="correct horse battery", address="192.0.2.1", holder=holder,
+        account=account, bic=bic, now=at,
+    )  # fmt: skip
 
 
 @pytest.fixture

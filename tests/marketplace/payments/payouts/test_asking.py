@@ -220,9 +220,9 @@ def test_the_reserve_is_never_less_than_its_share(earnings, uncleared, before, s
 @pytest.mark.django_db
 def test_nothing_leaves_that_has_not_cleared(moves):
     """The oracle knows each euro by its day: what has left is never more than what was earned a week before."""
+    firm = make_firm()
+    name_account(firm, make_person(firm))
     with transaction.atomic():
-        firm = make_firm()
-        name_account(firm, make_person(firm))
         earn(firm, 1)  # long ago: no new seller
         earned, out, now = [(NOON - 365 * DAY, 1)], [], NOON
         for number, (move, euros) in enumerate(moves):
