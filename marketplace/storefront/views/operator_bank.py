@@ -16,6 +16,7 @@ from marketplace.accounts.models import User
 from marketplace.common import clock
 from marketplace.common.errors import DomainError, Invalid
 from marketplace.common.ids import random_text
+from marketplace.payments.selectors import STRIPE, gateways
 from marketplace.payments.wire.models import BankStatement, StatementLine
 from marketplace.payments.wire.selectors import (
     any_line,
@@ -57,9 +58,11 @@ class LineForm(PageForm):
     def __init__(self, data: Any, line: StatementLine) -> None:
         super().__init__(data)
         is_credit = line.amount_micros > 0
-        actions = CREDIT_ACTIONS if is_credit else DEBIT_ACTIONS
+        actions: tuple[Action, ...] = CREDIT_ACTIONS if is_credit else DEBIT_ACTIONS
         if line.match == Match.PAYOUT:
             actions = (Action.PAYOUT_MADE, *actions)
+        if STRIPE.name not in gateways():
+            actions = tuple(each for each in actions if each != Action.TRANSIT)
         field = self.fields["action"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(each.value, each.label) for each in actions]

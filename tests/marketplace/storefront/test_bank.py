@@ -140,3 +140,11 @@ def test_a_debit_that_names_a_payout_may_be_one_all_the_same(operator):
     StatementLine.objects.update(match="payout")
     assert "made all the same" in operator.get(page).content.decode()
     assert operator.post(page, {"key": "a", "action": "payout_made"}).status_code == 422
+
+
+def test_a_payout_of_stripes_is_offered_where_there_is_stripe(operator, settings):
+    upload(operator, usd(Paid(40 * EURO, "unnamed")))
+    page = url("bank-line", StatementLine.objects.get().public_id)
+    assert "A payout of Stripe" not in operator.get(page).content.decode()
+    settings.STRIPE_SECRET_KEY = "sk_test_fallow"
+    assert "A payout of Stripe" in operator.get(page).content.decode()
