@@ -11,6 +11,9 @@ from django.db import models
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 16  # 95 bits
+EVEN = 256 - 256 % len(ALPHABET)  # bytes from here on would make the first letters likelier
+LETTERS = bytes(ord(ALPHABET[byte % len(ALPHABET)]) for byte in range(256))
+UNEVEN = bytes(range(EVEN, 256))
 
 
 def new_id(prefix: str) -> str:
@@ -20,7 +23,10 @@ def new_id(prefix: str) -> str:
 
 def random_text(length: int) -> str:
     """`length` random base62 characters."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    text = b""
+    while len(text) < length:
+        text += secrets.token_bytes(2 * length).translate(LETTERS, UNEVEN)
+    return text[:length].decode()
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]
@@ -38,4 +44,4 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, positional, options = super().deconstruct()
-        return name, path, positional, options | {"prefix": self.prefix}
+        return name, path, positional, options | {"prefix": self.prefix, "unique": self.unique}

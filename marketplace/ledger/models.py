@@ -76,7 +76,7 @@ class Code(models.TextChoices):
     OWN_MONEY = "own_money", "The platform's own money"
     PAYOUT = "payout", "Payout asked for"
     PAYOUT_PAID = "payout_paid", "Paid out"
-    PAYOUT_RETURN = "payout_return", "Payout that did not arrive"
+    PAYOUT_RETURN = "payout_return", "Sent money that came back"
     DEPOSIT_REFUND = "deposit_refund", "Deposit returned"
     DISPUTE = "dispute", "Payment disputed"
     RESERVE = "reserve", "Put aside for disputes"
@@ -92,8 +92,8 @@ class Journal(models.Model):
     `at` is the time it counts for: PostgreSQL refuses one that lies in a closed period (`PeriodLock`).
     """
 
-    public_id = PublicIdField("jrn")
-    ref = models.CharField(max_length=80, unique=True)
+    public_id = PublicIdField("jrn", unique=False)
+    ref = models.CharField(max_length=80)
     code = models.CharField(max_length=20, choices=Code)
     at = models.DateTimeField()
     subject = models.CharField(max_length=32, blank=True)
@@ -101,6 +101,10 @@ class Journal(models.Model):
     xact = models.BigIntegerField(db_default=CurrentTransaction(), editable=False)
 
     class Meta:
+        constraints = [  # `unique=True` would add two more indexes, for LIKE, which every posting pays for
+            models.UniqueConstraint(name="one_journal_per_public_id", fields=["public_id"]),
+            models.UniqueConstraint(name="one_journal_per_ref", fields=["ref"]),
+        ]
         indexes = [
             BrinIndex(name="journal_at", fields=["at"]),
             models.Index(name="journal_subject", fields=["subject", "id"], condition=~Q(subject="")),

@@ -17,8 +17,9 @@ from marketplace.common.ids import new_id
 from marketplace.ledger.models import Account, Code
 from marketplace.ledger.periods import open_from
 
-# Migration 0013. One round trip, because a posting waits for nothing but the disk: alone it is a transaction by itself.
-POST = """
+# Migrations 0013, 0015. One round trip, because a posting waits for nothing but the disk: alone it is a transaction.
+POST_ONE = "SELECT fallow_post_one(%s, %s, %s, %s, %s, %s::jsonb, %s::bigint[], %s::bigint[])"
+POST_MANY = """
 SELECT fallow_post(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[]::jsonb[],
     %s::int[], %s::bigint[], %s::bigint[])
 """
@@ -57,7 +58,7 @@ def post_many(postings: Sequence[Posting], *, now: datetime) -> None:
     if not postings:
         return
     with transaction.atomic():
-        posted = _post(postings, [now] * len(postings))
+        posted = _post_many(postings, now)
         if len(posted) < len(postings):
             raise IntegrityError(f"posted before: {sorted({each.ref for each in postings} - posted)}")
 
@@ -84,11 +85,22 @@ def post(
         return False
     with transaction.atomic() if happened_at else contextlib.nullcontext():  # what is open stays so until it is posted
         at, told = _counts_for(happened_at, now)
-        return ref in _post([Posting(ref, code, moves, subject, dict(data or {}) | told)], [at])
+        return _post_one(Posting(ref, code, moves, subject, dict(data or {}) | told), at)
 
 
-def _post(postings: Sequence[Posting], ats: Sequence[datetime]) -> set[str]:
-    """The refs that were new. Firms' accounts are locked in the order of their keys until the transaction ends."""
+def _post_one(posting: Posting, at: datetime) -> bool:
+    """Whether the ref was new. Firms' accounts are locked in the order of their keys until the transaction ends."""
+    _assert_balanced(posting.legs)
+    accounts, amounts = zip(*((leg.account.pk, leg.amount_micros) for leg in posting.legs), strict=True)
+    given = [
+        new_id("jrn"), posting.ref, str(posting.code), at, posting.subject, json.dumps(posting.data),
+        _array(accounts), _array(amounts),
+    ]  # fmt: skip
+    return bool(_asked(POST_ONE, given))
+
+
+def _post_many(postings: Sequence[Posting], now: datetime) -> set[str]:
+    """The refs that were new; locked as by one."""
     for each in postings:
         _assert_balanced(each.legs)
     legs = [(number, leg) for number, each in enumerate(postings, 1) for leg in each.legs]
@@ -96,19 +108,28 @@ def _post(postings: Sequence[Posting], ats: Sequence[datetime]) -> set[str]:
         [new_id("jrn") for _ in postings],
         [each.ref for each in postings],
         [str(each.code) for each in postings],
-        list(ats),
+        [now] * len(postings),
         [each.subject for each in postings],
         [json.dumps(each.data) for each in postings],
-        [number for number, _ in legs],
-        [leg.account.pk for _, leg in legs],
-        [leg.amount_micros for _, leg in legs],
+        _array(number for number, _ in legs),
+        _array(leg.account.pk for _, leg in legs),
+        _array(leg.amount_micros for _, leg in legs),
     ]
+    return set(_asked(POST_MANY, given))
+
+
+def _asked(statement: str, given: Sequence[Any]) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(POST, given)
+        cursor.execute(statement, given)
         (posted,) = cursor.fetchone()
     if posted is None:
         raise InsufficientFunds("there is not enough money for this")
-    return set(posted)
+    return posted
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """PostgreSQL's own notation: psycopg would look for a type that fits every number of a list."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _counts_for(happened_at: datetime | None, now: datetime) -> tuple[datetime, dict[str, str]]:

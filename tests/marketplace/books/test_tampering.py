@@ -170,6 +170,33 @@ PAYMENTS = {
             ARRAY[w.id, other.id], '{5,-5}')
         FROM ledger_account w, other WHERE w.kind = 'wallet'
     """,
+    "post one that does not sum to zero": """
+        SELECT fallow_post_one('jrn_z', 'z', 'x', now(), '', '{}', ARRAY[w.id, c.id], '{5,-4}')
+        FROM ledger_account w, ledger_account c WHERE w.kind = 'wallet' AND c.kind = 'clearing'
+    """,
+    "post one with a single leg": """
+        SELECT fallow_post_one('jrn_z', 'z', 'x', now(), '', '{}', ARRAY[a.id], '{5}')
+        FROM ledger_account a WHERE a.kind = 'wallet'
+    """,
+    "post one without legs": "SELECT fallow_post_one('jrn_z', 'z', 'x', now(), '', '{}', '{}', '{}')",
+    "post one into the closed month": """
+        SELECT fallow_post_one('jrn_z', 'z', 'x', '2026-11-30', '', '{}', ARRAY[w.id, c.id], '{5,-5}')
+        FROM ledger_account w, ledger_account c WHERE w.kind = 'wallet' AND c.kind = 'clearing'
+    """,
+    "post one against nobody": """
+        SELECT fallow_post_one('jrn_z', 'z', 'x', now(), '', '{}', ARRAY[a.id, 0], '{5,-5}')
+        FROM ledger_account a WHERE a.kind = 'wallet'
+    """,
+    "add legs of accounts that are not there": """
+        WITH j AS (INSERT INTO ledger_journal (public_id, ref, code, at, subject, data)
+                   VALUES ('jrn_z', 'z', 'x', now(), '', '{}') RETURNING id)
+        INSERT INTO ledger_entry (journal_id, account_id, currency, amount_micros)
+        SELECT j.id, leg, 'USD', leg FROM j, unnest('{-5,5}'::int[]) AS leg
+    """,
+    "replace the function of one": """
+        CREATE OR REPLACE FUNCTION fallow_post_one(text, text, text, timestamptz, text, jsonb, bigint[], bigint[])
+        RETURNS boolean LANGUAGE sql AS 'SELECT true'
+    """,
 }  # fmt: skip
 FIRST_COLUMNS = """
 SELECT DISTINCT c.relname, a.attname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
